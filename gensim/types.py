@@ -1,0 +1,238 @@
+"""The nouns of the package: frozen, checked once on construction, free of behaviour that belongs elsewhere.
+
+Shape letters: B cells in a batch, N/M cells in control/perturbed, G genes, D latent, K conditions,
+P perturbations in the longest combination, Q context columns.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gensim.errors import DataError
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+SCALES = ("counts", "log1p_cp10k")
+CP10K = 1e4
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What was done to a cell, and to which kind of cell.
+
+    Args:
+        perturbations: names in any order; kept sorted, so that a combination has no order. Empty: control.
+        context: (column, value) pairs, for instance ``(("cell_type", "B"),)``, in the order of the run's columns.
+        dose: in the unit of the screen's dose column; None where there is none, and always for control.
+
+    Raises:
+        DataError: a name is empty or repeated, or the dose is negative or not finite.
+    """
+
+    perturbations: tuple[str, ...]
+    context: tuple[tuple[str, str], ...] = ()
+    dose: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "perturbations", tuple(sorted(self.perturbations)))
+        object.__setattr__(self, "context", tuple((str(c), str(v)) for c, v in self.context))
+        if any(not name for name in self.perturbations):
+            raise DataError(f"condition {self.perturbations!r} has an empty perturbation name; name it or drop it")
+        if len(set(self.perturbations)) != len(self.perturbations):
+            raise DataError(f"condition {self.perturbations!r} repeats a perturbation; name each one once")
+        if self.dose is not None and (not math.isfinite(self.dose) or self.dose < 0):
+            raise DataError(f"condition {self.perturbations!r} has dose {self.dose}; a dose is finite and not negative")
+        if self.is_control:
+            object.__setattr__(self, "dose", None)
+
+    @property
+    def is_control(self) -> bool:
+        return not self.perturbations
+
+    @property
+    def control(self) -> "Condition":
+        """The control condition of the same context."""
+        return Condition((), self.context)
+
+    @property
+    def key(self) -> str:
+        """Unambiguous text of the condition (JSON), equal for equal conditions: used in digests and as identity."""
+        return json.dumps([list(self.perturbations), [list(pair) for pair in self.context], self.dose])
+
+    @classmethod
+    def from_key(cls, key: str) -> Self:
+        perturbations, context, dose = json.loads(key)
+        return cls(tuple(perturbations), tuple((c, v) for c, v in context), dose)
+
+    @property
+    def label(self) -> str:
+        """Text for people: ``STAT1+IRF1 | B | dose 0.5``."""
+        parts = ["+".join(self.perturbations) or "control", *(value for _, value in self.context)]
+        return " | ".join(parts + ([f"dose {self.dose:g}"] if self.dose is not None else []))
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Cells of one condition.
+
+    Args:
+        condition: what all of them share.
+        x: (N, G) float32, log1p CP10k.
+        cells: (N,) names, unique.
+
+    Raises:
+        DataError: no cells, another number of names, repeated names, or a value that is not finite.
+    """
+
+    condition: Condition
+    x: FloatArray
+    cells: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        where = f"population {self.condition.label!r}"
+        if self.x.ndim != 2 or len(self.x) == 0:
+            raise DataError(f"{where} has shape {self.x.shape}; (cells, genes) with at least one cell is needed")
+        if len(self.cells) != len(self.x):
+            raise DataError(f"{where} has {len(self.x)} cells and {len(self.cells)} names")
+        if len(set(self.cells.tolist())) != len(self.cells):
+            raise DataError(f"{where} repeats a cell name; make names unique")
+        bad = ~np.isfinite(self.x).all(axis=1)
+        if bad.any():
+            first = self.cells[int(np.argmax(bad))]
+            raise DataError(f"{where} has {int(bad.sum())} cells with values that are not finite, first {first!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionBatch:
+    """Conditions of B cells as tensors, in the codes of one run's vocabulary (0 is always none or unknown).
+
+    Args:
+        perturbations: (B, P) int64 rows of the perturbation table, padded with 0.
+        contexts: (B, Q) int64, one code per context column.
+        batch: (B,) int64 experimental batch.
+        dose: (B,) float32; 1 where the screen has no dose.
+        shift: (B, D) float32 mean effect of the condition in the latent space as known from training cells.
+    """
+
+    perturbations: torch.Tensor
+    contexts: torch.Tensor
+    batch: torch.Tensor
+    dose: torch.Tensor
+    shift: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if len({len(getattr(self, f.name)) for f in fields(self)}) != 1:
+            shapes = {f.name: tuple(getattr(self, f.name).shape) for f in fields(self)}
+            raise ValueError(f"fields of a ConditionBatch must agree in their first dimension, got {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def __getitem__(self, index: torch.Tensor | slice) -> "ConditionBatch":
+        """Every field at the same rows, so that labels follow whatever a coupling permutes."""
+        return ConditionBatch(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def to(self, device: torch.device | str) -> "ConditionBatch":
+        return ConditionBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def with_batch(self, batch: torch.Tensor) -> "ConditionBatch":
+        """The same conditions in other experimental batches."""
+        return ConditionBatch(self.perturbations, self.contexts, batch, self.dose, self.shift)
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """B coupled cells: row i of every field belongs to the pair (source cell i, target cell i).
+
+    Args:
+        z_0: (B, D) latents of control cells.
+        z_1: (B, D) latents of perturbed cells.
+        condition: conditions of the target cells.
+        source, target: (B,) int64 rows of the screen.
+    """
+
+    z_0: torch.Tensor
+    z_1: torch.Tensor
+    condition: ConditionBatch
+    source: torch.Tensor
+    target: torch.Tensor
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.z_0), len(self.z_1), len(self.condition), len(self.source), len(self.target)}
+        if len(lengths) != 1 or self.z_0.shape != self.z_1.shape:
+            raise ValueError(f"a PairBatch needs one row per pair in every field, got lengths {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.z_0)
+
+
+VectorField = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamics:
+    """dz = drift(t, z) dt + diffusion(t, z) dW on t from 0 to 1.
+
+    Args:
+        drift: maps a scalar tensor t and (B, D) z to (B, D).
+        diffusion: the same signature, elementwise; None for an ordinary differential equation.
+    """
+
+    drift: VectorField
+    diffusion: VectorField | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellChunk:
+    """Consecutive simulated cells, ready for a store or a reducer.
+
+    Args:
+        index: position of the chunk in the plan.
+        start: position of its first cell in the plan.
+        x: (n, G) float32, log1p CP10k, not negative.
+        condition: (n,) int64 row of the plan's table of conditions.
+        source: (n,) int64 row of the control cells that each cell was started from.
+        library_size: (n,) float32 counts that the cell has over all genes of its screen.
+    """
+
+    index: int
+    start: int
+    x: FloatArray
+    condition: IntArray
+    source: IntArray
+    library_size: FloatArray
+
+    def __post_init__(self) -> None:
+        if len({len(self.x), len(self.condition), len(self.source), len(self.library_size)}) != 1:
+            raise ValueError(f"chunk {self.index} has fields of different lengths")
+        if not np.isfinite(self.x).all():
+            row = int(np.argmax(~np.isfinite(self.x).all(axis=1)))
+            raise DataError(f"simulated cell {self.start + row} has values that are not finite; the model diverged")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def blocks(total: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of at most `size` rows that cover ``range(total)``."""
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
+
+
+def first_difference(ours: Iterable[str], theirs: Iterable[str]) -> str | None:
+    """Where two gene lists first differ, in words; None where they are equal."""
+    a, b = list(ours), list(theirs)
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return f"position {i} is {x!r} in the one and {y!r} in the other"
+    if len(a) != len(b):
+        longer, extra = ("one", a[len(b)]) if len(a) > len(b) else ("other", b[len(a)])
+        return f"the lists have {len(a)} and {len(b)} genes; the {longer} goes on with {extra!r}"
+    return None
