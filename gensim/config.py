@@ -182,6 +182,8 @@ class TrainingConfig(Section):
     """Groups drawn in one optimiser step, over all processes together."""
     rare_condition_power: float = Field(0.5, ge=0, le=1)
     """Groups are drawn in proportion to (number of cells)**power: 0 all alike, 1 by size."""
+    label_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the pairs whose context is hidden, and of those whose batch is, so that unknown ones can be simulated."""
     max_cells: PositiveInt = 2_000_000
     """Pairs seen in training at most; also the length of the cosine schedule."""
     warmup_cells: PositiveInt = 20_000

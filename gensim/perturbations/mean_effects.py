@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from scipy import sparse
 
-from gensim.types import Condition, FloatArray
+from gensim.types import Condition, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class MeanEffects:
         """(F,) expected effect of `condition`, from the most specific training knowledge there is.
 
         In this order: control is 0; the condition itself; the mean over training conditions with the same
-        perturbations and context at other doses; the same perturbations in other contexts; for a combination the sum
-        of its members' shifts, where each member was seen; the mean of all training conditions of the context;
+        perturbations and context at other doses; the same perturbations in other contexts, at this dose where possible;
+        for a combination the sum of its members' shifts, where each member was seen; the mean of all training conditions of the context;
         the mean of all training conditions. Every mean gives each condition the same weight.
         """
         if condition.is_control or not self.conditions:
@@ -48,8 +50,9 @@ class MeanEffects:
         """The mean over the nearest conditions with exactly these perturbations; None where there is none."""
         same = [c.perturbations == condition.perturbations for c in self.conditions]
         here = [s and c.context == condition.context for s, c in zip(same, self.conditions, strict=True)]
-        exact = [h and c.dose == condition.dose for h, c in zip(here, self.conditions, strict=True)]
-        chosen = next((mask for mask in (exact, here, same) if any(mask)), None)
+        dosed = [s and c.dose == condition.dose for s, c in zip(same, self.conditions, strict=True)]
+        exact = [h and d for h, d in zip(here, dosed, strict=True)]
+        chosen = next((mask for mask in (exact, here, dosed, same) if any(mask)), None)
         return None if chosen is None else self._mean(chosen)
 
     def _mean(self, mask: Sequence[bool]) -> FloatArray:
@@ -61,8 +64,30 @@ class MeanEffects:
 
     @classmethod
     def load(cls, path: Path) -> "MeanEffects":
-        from safetensors import safe_open
-
         with safe_open(path, framework="numpy") as file:
             keys = json.loads(file.metadata()["conditions"])
         return cls(tuple(Condition.from_key(key) for key in keys), load_file(path)["delta"])
+
+
+def fit_mean_effects(
+    x: FloatArray | sparse.csr_matrix, condition_of: IntArray, conditions: Sequence[Condition], rows: IntArray
+) -> MeanEffects:
+    """Mean effects of the conditions that have cells among `rows`, each against the control cells of its context there.
+
+    Args:
+        x: (N, F) cells, dense or sparse.
+        condition_of: (N,) row of `conditions` for every cell.
+        rows: the training cells.
+    """
+    present = {conditions[k]: k for k in np.unique(condition_of[rows])}
+    perturbed = tuple(c for c in present if not c.is_control and c.control in present)
+
+    def mean(condition: Condition) -> np.ndarray:
+        cells = rows[condition_of[rows] == present[condition]]
+        return np.asarray(x[cells].mean(axis=0, dtype=np.float64)).ravel()
+
+    control_mean = {control: mean(control) for control in {c.control for c in perturbed}}
+    delta = np.zeros((len(perturbed), x.shape[1]), dtype=np.float32)
+    for k, condition in enumerate(perturbed):
+        delta[k] = mean(condition) - control_mean[condition.control]
+    return MeanEffects(perturbed, delta)

@@ -1,0 +1,147 @@
+"""The command line: `gensim train | sample | evaluate | simulate-screen`. `train.py` and `sample.py` are the same code."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gensim.errors import GensimError
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, or 2 with one message for a user's mistake."""
+    parsed = _parser().parse_args(arguments)
+    _show_log()
+    try:
+        parsed.command(parsed)
+    except GensimError as error:
+        print(f"gensim: error: {error}", file=sys.stderr)  # noqa: T201
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("gensim: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gensim", description="Simulator for perturbed single cells.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="fit a run on a screen", description="Fit a run on a screen.")
+    train.add_argument("--config", type=Path, required=True, help="YAML file; the shipped ones are in configs/")
+    train.add_argument("overrides", nargs="*", metavar="section.key=value", help="e.g. data.path=screen.h5ad")
+    train.add_argument("--overwrite", action="store_true", help="discard the run that is there")
+    _add_device(train)
+    train.set_defaults(command=_train)
+
+    sample = commands.add_parser("sample", help="simulate cells", description="Simulate cells from a trained run.")
+    sample.add_argument("--run", type=Path, required=True, help="folder that training made")
+    sample.add_argument("--request", type=Path, help="csv with a row per condition (default: the held-out conditions)")
+    sample.add_argument("--controls", type=Path, help="cells to start from (default: the run's held-back controls)")
+    sample.add_argument("--out", type=Path, required=True, help="Zarr store to write, e.g. cells.zarr")
+    sample.add_argument("--seed", type=int, help="default: the run's")
+    sample.add_argument("--overwrite", action="store_true", help="replace the store that is there")
+    _add_device(sample)
+    sample.set_defaults(command=_sample)
+
+    evaluate = commands.add_parser("evaluate", help="score cells", description="Score simulated against real cells.")
+    evaluate.add_argument("cells", type=Path, help="simulated cells, .zarr or .h5ad")
+    evaluate.add_argument("--run", type=Path, required=True, help="run whose training cells define space and baselines")
+    evaluate.add_argument("--truth", type=Path, help="real cells (default: the run's held-out cells)")
+    evaluate.add_argument("--controls", type=Path, help="control cells (default: the run's held-back controls)")
+    evaluate.add_argument("--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)")
+    evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
+    evaluate.set_defaults(command=_evaluate)
+
+    screen = commands.add_parser(
+        "simulate-screen", help="make a test screen", description="Simulate a screen from a gene regulatory network."
+    )
+    screen.add_argument("--out", type=Path, required=True, help=".h5ad to write; network and vectors go beside it")
+    screen.add_argument("--cells", type=int, default=10_000, help="about so many (default: 10000)")
+    screen.add_argument("--genes", type=int, default=500, help="default: 500")
+    screen.add_argument("--cell-types", type=int, default=2, help="default: 2")
+    screen.add_argument("--combinations", type=int, default=5, help="pairs of perturbations (default: 5)")
+    screen.add_argument("--modality", choices=("knock_out", "knock_down", "activation"), default="knock_out")
+    screen.add_argument("--seed", type=int, default=0, help="default: 0")
+    screen.add_argument("--overwrite", action="store_true", help="replace the files that are there")
+    screen.set_defaults(command=_simulate_screen)
+    return parser
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+
+
+# Imports are inside the commands, so that --help and a mistyped option answer at once.
+
+
+def _train(parsed: argparse.Namespace) -> None:
+    from gensim.config import load_config
+    from gensim.jobs import train
+
+    config = load_config(parsed.config, parsed.overrides)
+    logging.getLogger("gensim").info("%s", config.to_yaml())
+    run = train(config, device=parsed.device, overwrite=parsed.overwrite)
+    _say(f"run: {run}\nheld-out cells: {run / 'held_out.h5ad'}")
+
+
+def _sample(parsed: argparse.Namespace) -> None:
+    from gensim.jobs import sample
+
+    out = sample(
+        parsed.run,
+        parsed.out,
+        request=parsed.request,
+        controls=parsed.controls,
+        device=parsed.device,
+        seed=parsed.seed,
+        overwrite=parsed.overwrite,
+    )
+    _say(f"cells: {out}")
+
+
+def _evaluate(parsed: argparse.Namespace) -> None:
+    from gensim.jobs import evaluate_cells
+
+    evaluate_cells(
+        parsed.cells, parsed.run, truth=parsed.truth, controls=parsed.controls, out=parsed.out, seed=parsed.seed, say=_say
+    )
+
+
+def _simulate_screen(parsed: argparse.Namespace) -> None:
+    from gensim.data.simulated_screen import write_simulated_screen
+
+    paths = write_simulated_screen(
+        parsed.out,
+        seed=parsed.seed,
+        n_genes=parsed.genes,
+        n_cells=parsed.cells,
+        n_cell_types=parsed.cell_types,
+        modality=parsed.modality,
+        combinations=parsed.combinations,
+        overwrite=parsed.overwrite,
+    )
+    for path in paths:
+        _say(str(path))
+
+
+def _is_main_process() -> bool:
+    """Whether this is the process that speaks; `accelerate launch` numbers them in RANK."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _is_main_process():
+        print(text, flush=True)  # noqa: T201
+
+
+def _show_log() -> None:
+    """Send the package's messages to standard error, from the main process only."""
+    logger = logging.getLogger("gensim")
+    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    logger.setLevel(logging.INFO if _is_main_process() else logging.ERROR)

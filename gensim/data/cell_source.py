@@ -1,0 +1,242 @@
+"""Cells that can be read a few at a time, by condition, as log1p CP10k over a fixed list of genes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gensim.config import DataConfig
+from gensim.data.cell_file import CellFile
+from gensim.data.conditions import conditions_of
+from gensim.data.scale import LARGEST_LOG, to_log1p_cp10k
+from gensim.data.screen import Screen
+from gensim.errors import DataError, listing, nearest
+from gensim.types import CP10K, Condition, FloatArray, IntArray, first_difference
+
+CELLS_AT_ONCE = 1024
+LARGEST_LOG1P = float(np.log1p(CP10K))
+MOST_ABOVE_TOTAL = 2.0
+"""Times 1e4 that the median simulated cell may have in total before it cannot pass for log1p CP10k."""
+
+
+class CellSource(Protocol):
+    """Anything that names its genes and conditions, and reads the rows it is asked for."""
+
+    @property
+    def genes(self) -> tuple[str, ...]: ...
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]: ...
+
+    def rows(self, condition: Condition) -> IntArray:
+        """Rows of the cells of `condition`, rising; empty where there are none."""
+        ...
+
+    def read(self, rows: IntArray) -> sparse.csr_matrix | FloatArray:
+        """(len(rows), G) float32 log1p CP10k, in the order of `rows`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayCells:
+    """Cells in memory.
+
+    Args:
+        genes: G names.
+        conditions: K conditions.
+        condition_of: (N,) index into `conditions`.
+        x: (N, G) float32 log1p CP10k, sparse or dense.
+    """
+
+    genes: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    condition_of: IntArray
+    x: sparse.csr_matrix | FloatArray
+
+    def rows(self, condition: Condition) -> IntArray:
+        return _rows_of(condition, self.conditions, self.condition_of)
+
+    def read(self, rows: IntArray) -> sparse.csr_matrix | FloatArray:
+        return self.x[rows]
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenCells:
+    """The cells of a screen, or only those at `keep` (sorted rows), for instance the held-out ones of a split."""
+
+    screen: Screen
+    keep: IntArray | None = None
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        return tuple(self.screen.genes)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        codes = self.screen.condition_of if self.keep is None else self.screen.condition_of[self.keep]
+        return tuple(self.screen.conditions[code] for code in np.unique(codes))
+
+    def rows(self, condition: Condition) -> IntArray:
+        found = _rows_of(condition, self.screen.conditions, self.screen.condition_of)
+        return found if self.keep is None else np.intersect1d(found, self.keep, assume_unique=True)
+
+    def read(self, rows: IntArray) -> sparse.csr_matrix:
+        return self.screen.log1p_cp10k(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCells:
+    """The cells of a file, of which only the rows asked for are in memory. Made by `cell_source_from_file`.
+
+    Args:
+        file: where they are; its `uns["gensim"]` may name the obs column that holds library sizes.
+        config: scale of the file, and the columns that make conditions.
+        genes: G names to read.
+        columns: (G,) where they are in the file; None where the file has exactly these genes.
+        conditions: K conditions.
+        condition_of: (N,) index into `conditions`.
+        library_size: (N,) counts per cell over all genes of the screen; None: the sum over the file's genes.
+    """
+
+    file: CellFile
+    config: DataConfig
+    genes: tuple[str, ...]
+    columns: IntArray | None
+    conditions: tuple[Condition, ...]
+    condition_of: IntArray
+    library_size: FloatArray | None
+
+    def rows(self, condition: Condition) -> IntArray:
+        return _rows_of(condition, self.conditions, self.condition_of)
+
+    def read(self, rows: IntArray) -> sparse.csr_matrix:
+        """Raises DataError where the file declares no scale of its own and its values contradict the config's."""
+        order = np.argsort(rows, kind="stable")
+        parts = [self._log1p(*block) for block in self.file.blocks(rows[order], CELLS_AT_ONCE)]
+        if not parts:
+            return sparse.csr_matrix((0, len(self.genes)), dtype=np.float32)
+        return sparse.csr_matrix(sparse.vstack(parts, format="csr"))[np.argsort(order, kind="stable")]
+
+    def _log1p(self, rows: IntArray, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        if "scale" not in self.file.uns_gensim:
+            _check_simulated(block, self.config.scale, self.file.where, self.file.cells[rows])
+        if self.library_size is not None:
+            library_size = self.library_size[rows]
+        else:
+            library_size = np.asarray(block.sum(axis=1), dtype=np.float32).ravel()
+        if self.config.scale == "counts" and not (library_size > 0).all():
+            first = self.file.cells[rows[int(np.argmin(library_size > 0))]]
+            raise DataError(f"{self.file.where}: cell {str(first)!r} has no counts; remove such cells")
+        x = to_log1p_cp10k(block, self.config.scale, library_size)
+        return x if self.columns is None else sparse.csr_matrix(x[:, self.columns])
+
+
+def cell_source_from_file(path: str | Path, data_config: DataConfig, genes: Sequence[str]) -> FileCells:
+    """Open a `.h5ad` or AnnData-Zarr file of cells for reading by condition.
+
+    Args:
+        path: the file; its X (or `data_config.layer`) is in `data_config.scale`.
+        data_config: scale and columns; its own path is not used.
+        genes: names wanted, in the order wanted. A file that has them all, among others or in another order, is
+            read at these columns.
+
+    Raises:
+        DataError: not such a file, a gene is missing (the first difference is named), a column is missing, or the
+            file says that it was written in another scale.
+    """
+    file = CellFile(path, data_config.layer)
+    declared = file.uns_gensim.get("scale")
+    if declared is not None and declared != data_config.scale:
+        raise DataError(
+            f"{str(path)!r} was written as {declared!r} and is read as {data_config.scale!r}; declare its own"
+        )
+    conditions, condition_of = conditions_of(file.obs, data_config)
+    columns = _columns(file.genes, tuple(genes), str(path))
+    return FileCells(
+        file, data_config, tuple(genes), columns, conditions, condition_of, _library_size(file, data_config.scale)
+    )
+
+
+def _check_simulated(block: sparse.csr_matrix, scale: str, where: str, cells: NDArray[np.str_]) -> None:
+    """Refuse cells that are plainly on the other scale.
+
+    Milder than the check of a screen, because cells may come from any simulator: expected counts need not be integers,
+    and totals of simulated logarithms only come near 1e4.
+    """
+    values = block.data
+    if not len(values):
+        return
+    first = str(cells[0])
+    whole = bool((values == np.floor(values)).all())
+    if scale == "counts" and values.min() < 0:
+        raise DataError(f"{where}: negative values near cell {first!r}, but data.scale=counts is declared")
+    if scale == "counts" and not whole and values.max() < LARGEST_LOG:
+        raise DataError(
+            f"{where}: values near cell {first!r} are not integers and at most {values.max():.3g}; "
+            "they look like log1p, declare data.scale=log1p_cp10k"
+        )
+    if scale == "log1p_cp10k":
+        cp10k = sparse.csr_matrix((np.expm1(np.minimum(values, 100.0)), block.indices, block.indptr), block.shape)
+        total = float(np.median(np.asarray(cp10k.sum(axis=1))))
+        if whole or total > CP10K * MOST_ABOVE_TOTAL:
+            raise DataError(
+                f"{where}: cells near {first!r} are not log1p CP10k, as declared: "
+                + ("every value is an integer" if whole else f"their median total is {total:.3g} counts per 10,000")
+                + "; declare data.scale=counts if they are counts, or normalise them to 10,000"
+            )
+
+
+def draw_rows(rows: IntArray, n: int, generator: np.random.Generator) -> IntArray:
+    """At most `n` of the rows, without replacement, rising."""
+    return rows if len(rows) <= n else np.sort(generator.choice(rows, size=n, replace=False))
+
+
+def read_dense(source: CellSource, rows: IntArray, where: str) -> FloatArray:
+    """(len(rows), G) dense cells, checked to be finite and possible as log1p CP10k."""
+    cells = source.read(rows)
+    x = np.asarray(cells if isinstance(cells, np.ndarray) else cells.toarray(), dtype=np.float32)
+    bad = ~np.isfinite(x).all(axis=1)
+    if bad.any():
+        raise DataError(f"{where}: {int(bad.sum())} cells have values that are not finite, first row {rows[bad][0]}")
+    means = x.mean(axis=0, dtype=np.float64)
+    # One cell of a poor model may pass the bound; a gene's mean over cells cannot, unless the scale is another one.
+    if means.max() > LARGEST_LOG1P:
+        gene = source.genes[int(means.argmax())]
+        raise DataError(
+            f"{where}: gene {gene!r} has mean {means.max():.3g}, and log1p CP10k is at most {LARGEST_LOG1P:.2f}; "
+            "the cells are on another scale, declare data.scale=counts if they are counts"
+        )
+    return x
+
+
+def _columns(theirs: tuple[str, ...], wanted: tuple[str, ...], where: str) -> IntArray | None:
+    difference = first_difference(wanted, theirs)
+    if difference is None:
+        return None
+    position = {gene: i for i, gene in enumerate(theirs)}
+    missing = [gene for gene in wanted if gene not in position]
+    if missing:
+        raise DataError(
+            f"{where!r} lacks {len(missing)} of {len(wanted)} genes: {listing(missing)}{nearest(missing[0], theirs)}; "
+            f"first difference (wanted, file): {difference}"
+        )
+    return np.array([position[gene] for gene in wanted], dtype=np.int64)
+
+
+def _library_size(file: CellFile, scale: str) -> FloatArray | None:
+    column = file.uns_gensim.get("library_size_column")
+    if column is None or scale == "log1p_cp10k":
+        return None
+    if column not in file.obs:
+        raise DataError(f"{str(file.path)!r} names {column!r} as its library sizes and has no such obs column")
+    return np.asarray(file.obs[column], dtype=np.float32)
+
+
+def _rows_of(condition: Condition, conditions: tuple[Condition, ...], condition_of: IntArray) -> IntArray:
+    if condition not in conditions:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(condition_of == conditions.index(condition))

@@ -1,0 +1,117 @@
+"""From columns of obs to conditions: which perturbations, in which context, at which dose."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from gensim.config import DataConfig
+from gensim.errors import DataError, listing, nearest
+from gensim.types import Condition, IntArray
+
+
+def parse_perturbation(text: str, control_label: str, separator: str) -> tuple[str, ...]:
+    """Sorted names in a label: ``B+A`` is (A, B), ``A+control`` is (A,), ``control`` and ``control+control`` are ().
+
+    Raises:
+        DataError: a name is empty or repeated.
+    """
+    if text == control_label:
+        return ()
+    parts = [part.strip() for part in text.split(separator)] if separator else [text.strip()]
+    if not all(parts):
+        raise DataError(f"perturbation {text!r} has an empty name; names are joined by {separator!r}")
+    names = sorted(part for part in parts if part != control_label)
+    if len(set(names)) != len(names):
+        raise DataError(f"perturbation {text!r} repeats a name; name each one once")
+    return tuple(names)
+
+
+def column_codes(obs: pd.DataFrame, column: str, where: str = "obs") -> tuple[tuple[str, ...], IntArray]:
+    """The sorted distinct values of a column, as text, and the (N,) code of each cell.
+
+    Raises:
+        DataError: no such column, or a value is missing or empty (number and first cell are named).
+    """
+    require_column(obs, column, where)
+    codes, values = pd.factorize(obs[column], use_na_sentinel=True)
+    texts = np.array([str(value) for value in values], dtype=object)
+    blank = np.array([not text.strip() for text in texts], dtype=bool)
+    bad = codes < 0
+    if blank.any():
+        bad |= np.isin(codes, np.flatnonzero(blank))
+    if bad.any():
+        first = str(obs.index[int(np.argmax(bad))])
+        raise DataError(
+            f"{where}: column {column!r} is missing or empty in {int(bad.sum())} cells, first {first!r}; "
+            "fill it in or remove those cells"
+        )
+    names, renumbered = np.unique(texts.astype(str), return_inverse=True)
+    return tuple(names.tolist()), renumbered[codes].astype(np.int64)
+
+
+def require_column(obs: pd.DataFrame, column: str, where: str) -> None:
+    """Refuse an obs without `column`, naming the nearest one and those there are."""
+    if column not in obs.columns:
+        known = [str(c) for c in obs.columns]
+        raise DataError(f"{where}: no column {column!r}{nearest(column, known)}; there are {listing(known) or 'none'}")
+
+
+def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Condition, ...], IntArray]:
+    """Conditions of a screen, sorted by key, and the (N,) index of each cell's condition.
+
+    Labels that mean the same (``A+B`` and ``B+A``) are one condition. The dose of control cells is not read.
+
+    Raises:
+        DataError: a column is not there, a value is missing, a label cannot be parsed, or the dose of a perturbed
+            cell is missing, negative or not a number.
+    """
+    columns = [column_codes(obs, column) for column in (config.perturbation_column, *config.context_columns)]
+    labels, label_of = columns[0]
+    parsed = [parse_perturbation(label, config.control_label, config.combination_separator) for label in labels]
+    if config.dose_column is not None:
+        perturbed = np.array([bool(names) for names in parsed], dtype=bool)[label_of]
+        doses, dose_of = _dose_codes(obs, config.dose_column, perturbed)
+        columns.append((tuple(map(str, doses)), dose_of))
+    row_of = np.zeros(len(obs), dtype=np.int64)
+    for values, codes in columns:
+        # Renumbered after every column, so that the product of the sizes cannot overflow.
+        row_of = np.unique(row_of * max(len(values), 1) + codes, return_inverse=True)[1]
+    _, first = np.unique(row_of, return_index=True)
+    found = []
+    for row in first:
+        context = tuple(
+            (name, values[codes[row]])
+            for name, (values, codes) in zip(config.context_columns, columns[1:], strict=False)
+        )
+        dose = None if config.dose_column is None else doses[dose_of[row]]
+        found.append(Condition(parsed[label_of[row]], context, dose))
+    conditions = sorted(set(found), key=lambda condition: condition.key)
+    position = {condition: index for index, condition in enumerate(conditions)}
+    renumbered = np.array([position[condition] for condition in found], dtype=np.int64)
+    return tuple(conditions), renumbered[row_of]
+
+
+def _dose_codes(obs: pd.DataFrame, column: str, perturbed: np.ndarray) -> tuple[list[float | None], IntArray]:
+    """Distinct doses and the code of each cell; code 0 is None, for controls."""
+    require_column(obs, column, "obs")
+    codes, values = pd.factorize(obs[column], use_na_sentinel=True)
+    doses = [parse_dose(value) for value in values]
+    good = np.array([False, *(dose is not None for dose in doses)])[codes + 1]
+    bad = perturbed & ~good
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(
+            f"obs: dose column {column!r} is missing, negative or not a number in {int(bad.sum())} perturbed cells, "
+            f"first {str(obs.index[row])!r} with {obs[column].iloc[row]!r}; a dose is a finite number, 0 or more"
+        )
+    return [None, *doses], np.where(perturbed, codes + 1, 0).astype(np.int64)
+
+
+def parse_dose(value: object) -> float | None:
+    """A finite dose of 0 or more, or None. Through its text, so that float32 0.1 and "0.1" are the same dose."""
+    try:
+        dose = float(str(value))
+    except ValueError:
+        return None
+    return abs(dose) if math.isfinite(dose) and dose >= 0 else None

@@ -1,0 +1,148 @@
+"""Which conditions a split holds out whole: listed in the config, or drawn by seed."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from gensim.config import (
+    CellShareSplit,
+    CombinationSplit,
+    ContextSplit,
+    GridSplit,
+    PerturbationSplit,
+    SplitConfig,
+)
+from gensim.data.conditions import parse_perturbation
+from gensim.data.screen import Screen
+from gensim.errors import ConfigError, SplitError, listing, nearest
+from gensim.seeding import derive
+from gensim.types import Condition
+
+Pair = tuple[str, tuple[str, ...]]
+
+
+def held_out_conditions(screen: Screen, config: SplitConfig, seed: int) -> tuple[list[Condition], list[str]]:
+    """The perturbed conditions that are held out whole, and, for ``hold_out: perturbations``, the names held out.
+
+    What is drawn goes by the rank of a digest of (seed, name), so that it does not depend on the order of the cells.
+
+    Raises:
+        ConfigError: both or neither of `values` and `fraction` are given, or `column` is no context of the screen.
+        SplitError: a listed value is not in the screen (the nearest is named), or nothing can be held out.
+    """
+    test = config.test
+    perturbed = [condition for condition in screen.conditions if not condition.is_control]
+    if isinstance(test, CellShareSplit):
+        return [], []
+    if (test.values is None) == (test.fraction is None):
+        raise ConfigError(
+            f"split.test with hold_out={test.hold_out} needs either values or fraction, not both or neither"
+        )
+    if isinstance(test, PerturbationSplit):
+        names = _perturbations(perturbed, test, seed)
+        return [c for c in perturbed if set(c.perturbations) & set(names)], names
+    if isinstance(test, CombinationSplit):
+        combinations = _combinations(screen, perturbed, test, seed)
+        return [c for c in perturbed if c.perturbations in combinations], []
+    if isinstance(test, ContextSplit):
+        contexts = _contexts(perturbed, test, seed)
+        return [c for c in perturbed if _value(c, test.column) in contexts], []
+    pairs = _grid(screen, perturbed, test, seed)
+    return [c for c in perturbed if (_value(c, test.column), c.perturbations) in pairs], []
+
+
+def _perturbations(perturbed: list[Condition], test: PerturbationSplit, seed: int) -> list[str]:
+    known = sorted({name for condition in perturbed for name in condition.perturbations})
+    if test.values is not None:
+        return _listed(test.values, known, "perturbation")
+    return _drawn(known, test.fraction, seed, "perturbations")
+
+
+def _combinations(
+    screen: Screen, perturbed: list[Condition], test: CombinationSplit, seed: int
+) -> set[tuple[str, ...]]:
+    join = screen.combination_separator.join
+    known = {join(c.perturbations): c.perturbations for c in perturbed if len(c.perturbations) > 1}
+    if not known:
+        raise SplitError(
+            f"split.test holds out combinations, but no label of the screen joins two perturbations by "
+            f"{screen.combination_separator!r} (data.combination_separator)"
+        )
+    if test.values is not None:
+        names = [join(_parse(screen, value)) for value in test.values]
+        return {known[name] for name in _listed(names, sorted(known), "combination")}
+    return {known[name] for name in _drawn(sorted(known), test.fraction, seed, "combinations")}
+
+
+def _contexts(perturbed: list[Condition], test: ContextSplit, seed: int) -> set[str]:
+    known = sorted({_value(condition, test.column) for condition in perturbed})
+    if test.values is not None:
+        return set(_listed(test.values, known, f"value of {test.column!r} with perturbed cells"))
+    return set(_drawn(known, test.fraction, seed, "contexts"))
+
+
+def _grid(screen: Screen, perturbed: list[Condition], test: GridSplit, seed: int) -> set[Pair]:
+    join = screen.combination_separator.join
+    pairs = {(_value(c, test.column), c.perturbations) for c in perturbed}
+    known = {f"{context}: {join(names)}": (context, names) for context, names in pairs}
+    if test.values is not None:
+        texts = []
+        for pair in test.values:
+            if set(pair) != {"context", "perturbation"}:
+                raise ConfigError(f"split.test.values has {dict(pair)}; each pair names a context and a perturbation")
+            texts.append(f"{pair['context']}: {join(_parse(screen, pair['perturbation']))}")
+        return {known[text] for text in _listed(texts, sorted(known), "pair of context and perturbation")}
+    wanted = _number(len(known), test.fraction)
+    contexts = Counter(context for context, _ in pairs)
+    perturbations = Counter(names for _, names in pairs)
+    chosen: set[Pair] = set()
+    for text in _ranked(sorted(known), seed, "grid"):
+        context, names = known[text]
+        # The last context of a perturbation, and the last perturbation of a context, stay in training.
+        if len(chosen) < wanted and contexts[context] > 1 and perturbations[names] > 1:
+            chosen.add((context, names))
+            contexts[context] -= 1
+            perturbations[names] -= 1
+    if not chosen:
+        raise SplitError(
+            f"split.test holds out pairs of {test.column!r} and perturbation, but no pair can go: each is the only "
+            "one of its perturbation or of its context; hold out perturbations or contexts instead"
+        )
+    return chosen
+
+
+def _parse(screen: Screen, text: str) -> tuple[str, ...]:
+    return parse_perturbation(text, screen.control_label, screen.combination_separator)
+
+
+def _value(condition: Condition, column: str) -> str:
+    context = dict(condition.context)
+    if column not in context:
+        raise ConfigError(
+            f"split.test.column={column!r} is not a context of the screen{nearest(column, context)}; "
+            f"its contexts are {listing(context) or 'none'} (data.context_columns)"
+        )
+    return context[column]
+
+
+def _listed(values: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    if not values:
+        raise SplitError("split.test.values is empty, so that nothing is held out; list values, or give a fraction")
+    for value in values:
+        if value not in known:
+            raise SplitError(
+                f"split.test.values: the screen has no {what} {value!r}{nearest(value, known)}; it has {listing(known)}"
+            )
+    return sorted(set(values))
+
+
+def _drawn(known: list[str], fraction: float | None, seed: int, what: str) -> list[str]:
+    return sorted(_ranked(known, seed, what)[: _number(len(known), fraction)])
+
+
+def _ranked(known: list[str], seed: int, what: str) -> list[str]:
+    return sorted(known, key=lambda name: derive(seed, "split", what, name))
+
+
+def _number(known: int, fraction: float | None) -> int:
+    """The nearest number to the fraction, but at least one, and not all where there are several."""
+    return max(1, min(round(known * (fraction or 0.0)), known - 1))

@@ -1,0 +1,233 @@
+"""The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gensim.baselines.no_change import NoChange
+from gensim.baselines.training_mean import TrainingMean
+from gensim.data.cell_source import CellSource, draw_rows, read_dense
+from gensim.errors import DataError, listing, nearest
+from gensim.metrics.catalogue import CATALOGUE, Comparison, NotComputable, Side
+from gensim.metrics.controls import ControlMeans
+from gensim.metrics.distances import median_squared_distance, rbf_gammas
+from gensim.metrics.results import (
+    MODEL,
+    NO_CHANGE,
+    REPLICATE,
+    SCORED_ROWS,
+    TRAINING_MEAN,
+    ConditionResult,
+    Evaluation,
+    Measurement,
+    summarise,
+)
+from gensim.metrics.scores import Estimate, condition_score
+from gensim.metrics.space import MetricSpace
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.seeding import numpy_generator
+from gensim.types import Condition, IntArray, first_difference
+
+FEWEST_FOR_REPLICATE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationInputs:
+    """What is compared; every source holds log1p CP10k over the genes of `space`, in their order.
+
+    Args:
+        prediction: simulated cells.
+        truth: held-out real cells; its control cells are not scored.
+        controls: control cells that were held back from training, for the no-change and training-mean rows.
+        space: principal components fitted on training cells.
+        effects: mean effects of the training conditions over genes; None: no training-mean row, no seen and unseen.
+
+    Raises:
+        DataError: a source or the effects are over other genes; the first difference is named.
+    """
+
+    prediction: CellSource
+    truth: CellSource
+    controls: CellSource
+    space: MetricSpace
+    effects: MeanEffects | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("prediction", "truth", "controls"):
+            difference = first_difference(self.space.genes, getattr(self, name).genes)
+            if difference is not None:
+                raise DataError(f"the {name} has other genes than the run (run, {name}): {difference}")
+        if self.effects is not None and self.effects.delta.shape[1] != len(self.space.genes):
+            raise DataError(f"mean effects are over {self.effects.delta.shape[1]} genes, not {len(self.space.genes)}")
+
+
+def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max_cells: int = 2_000) -> Evaluation:
+    """Every metric of the catalogue, for every condition of the truth, for every row.
+
+    Rows: `no_change` (held-back controls of the same context, drawn without replacement, at most as many as predicted
+    cells), `training_mean` (the same controls moved by the mean training effect), `replicate` and `model`.
+
+    In each of `n_repeats` seeded repeats the real cells of a condition are split in two halves. One half is what every
+    row is compared with; of the other, the replicate takes at most as many cells as were predicted, *without*
+    replacement: drawing with replacement would repeat cells, and pairs at distance 0 would bias the unbiased
+    within-terms. Values are averages over the repeats. A condition with fewer than 4 real cells has no replicate, and
+    its rows are compared with all of them.
+
+    The effects that Pearson correlates share no control cell's noise, which would correlate any two of them: the
+    reference is taken against one half of the context's controls, the replicate against the other half, the
+    baselines against the very controls they moved, and the model against all, since those started its cells. A model
+    that does not start from these controls is flattered a little where they are few. No change has no effect by
+    definition, so no correlation.
+
+    Args:
+        inputs: what to compare.
+        seed: of halves, draws and bootstrap. A condition's values do not depend on which others are scored.
+        n_repeats: repeats R.
+        max_cells: of a condition at most so many real and so many predicted cells, drawn by seed, are used, so that
+            neither memory nor time per condition grows with the number of cells. Control means use every control.
+
+    Returns:
+        Values or reasons, averages with intervals, scores. Conditions that were not predicted or have no held-back
+        controls are listed with the reason; predicted conditions that the truth lacks are listed as ignored.
+
+    Raises:
+        DataError: nothing to score, values that are not finite, or values that cannot be log1p CP10k.
+    """
+    if n_repeats < 1 or max_cells < FEWEST_FOR_REPLICATE:
+        raise DataError(
+            f"n_repeats={n_repeats}, max_cells={max_cells}: at least 1 and {FEWEST_FOR_REPLICATE} are needed"
+        )
+    scored, not_scored, warnings = _match(inputs)
+    controls = ControlMeans(inputs.controls, seed, n_repeats)
+    results = tuple(_score(inputs, c, controls, seed, n_repeats, max_cells) for c in scored)
+    groups = summarise(results, seed)
+    return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
+
+
+def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condition, str], ...], tuple[str, ...]]:
+    """Which conditions can be scored, which cannot and why, and what is ignored."""
+    wanted = [c for c in inputs.truth.conditions if not c.is_control]
+    predicted = {c for c in inputs.prediction.conditions if not c.is_control}
+    started = set(inputs.controls.conditions)
+    scored, not_scored = [], []
+    for condition in wanted:
+        if condition not in predicted:
+            not_scored.append((condition, "no cell was predicted for this condition"))
+        elif condition.control not in started:
+            not_scored.append((condition, f"no held-back control cells of its context {condition.control.label!r}"))
+        else:
+            scored.append(condition)
+    extra = [c.label for c in inputs.prediction.conditions if c in predicted.difference(wanted)]
+    if not scored:
+        why = f"; {not_scored[0][0].label!r}: {not_scored[0][1]}" if not_scored else ""
+        hint = nearest(wanted[0].label, extra) if wanted else ""
+        raise DataError(
+            f"nothing to score: the truth has {len(wanted)} perturbed conditions, {listing(c.label for c in wanted)}, "
+            f"and the prediction has {len(predicted)}, {listing(c.label for c in predicted)}{hint}{why}"
+        )
+    ignored = f"ignored, because the truth lacks them: {len(extra)} predicted conditions, {listing(extra)}"
+    return scored, tuple(not_scored), (ignored,) if extra else ()
+
+
+def _score(
+    inputs: EvaluationInputs, condition: Condition, controls: ControlMeans, seed: int, n_repeats: int, max_cells: int
+) -> ConditionResult:
+    """All rows and metrics of one condition."""
+    generator = numpy_generator(seed, "evaluate", condition.key)
+    found = {
+        "truth": inputs.truth.rows(condition),
+        "predicted": inputs.prediction.rows(condition),
+        "controls": inputs.controls.rows(condition.control),
+    }
+    real_rows = draw_rows(found["truth"], max_cells, generator)
+    predicted_rows = draw_rows(found["predicted"], max_cells, generator)
+    control_rows = draw_rows(found["controls"], len(predicted_rows), generator)
+    real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
+    real_scores = inputs.space.project(real)
+    rows = dict(_fixed_rows(inputs, condition, controls, predicted_rows, control_rows))
+    sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
+
+    values: dict[tuple[str, str], list[float]] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    for repeat in range(n_repeats):
+        order = generator.permutation(len(real))
+        reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
+        n_reference = -(-len(real) // 2) if len(real) >= FEWEST_FOR_REPLICATE else len(real)
+        chosen, others = order[:n_reference], order[n_reference:][: len(predicted_rows)]
+        reference = Side(real[chosen], real_scores[chosen], reference_baseline)
+        if len(others):
+            rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline)
+        for row, side in rows.items():
+            comparison = Comparison(reference, side, sigma2)
+            for metric in CATALOGUE:
+                try:
+                    values.setdefault((row, metric.key), []).append(metric.function(comparison))
+                except NotComputable as error:
+                    reasons[row, metric.key] = str(error)
+    if REPLICATE not in rows:
+        few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
+        reasons.update({(REPLICATE, metric.key): few for metric in CATALOGUE})
+    return ConditionResult(
+        condition=condition,
+        seen=None if inputs.effects is None else condition in inputs.effects.conditions,
+        cells={
+            "truth": len(found["truth"]),
+            "truth_used": len(real_rows),
+            "predicted": len(found["predicted"]),
+            "predicted_used": len(predicted_rows),
+            "controls": len(found["controls"]),
+            "controls_drawn": len(control_rows),
+        },
+        gammas=rbf_gammas(sigma2) if sigma2 else None,
+        measurements=_measurements(values, reasons),
+        scores=_condition_scores(values, reasons),
+    )
+
+
+def _fixed_rows(
+    inputs: EvaluationInputs,
+    condition: Condition,
+    controls: ControlMeans,
+    predicted_rows: IntArray,
+    control_rows: IntArray,
+) -> Iterator[tuple[str, Side]]:
+    """The rows that are the same in every repeat."""
+    drawn = read_dense(inputs.controls, control_rows, f"controls {condition.control.label!r}")
+    drawn_mean = drawn.mean(axis=0, dtype=np.float64)
+    still = NoChange().simulate(drawn, condition)
+    yield NO_CHANGE, Side(still, inputs.space.project(still), drawn_mean)
+    if inputs.effects is not None:
+        moved = TrainingMean(inputs.effects).simulate(drawn, condition)
+        yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean)
+    x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
+    yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control))
+
+
+def _measurements(
+    values: dict[tuple[str, str], list[float]], reasons: dict[tuple[str, str], str]
+) -> dict[tuple[str, str], Measurement]:
+    found = {}
+    for place, reason in reasons.items():
+        found[place] = Measurement(None, reason=reason)
+    for place, repeats in values.items():
+        if place not in reasons:
+            found[place] = Measurement(float(np.mean(repeats)), float(np.std(repeats)))
+    return found
+
+
+def _condition_scores(
+    values: dict[tuple[str, str], list[float]], reasons: dict[tuple[str, str], str]
+) -> dict[tuple[str, str], Estimate]:
+    scores = {}
+    for metric in CATALOGUE:
+        for row in SCORED_ROWS:
+            places = [(name, metric.key) for name in (row, NO_CHANGE, REPLICATE)]
+            if metric.better != "lower" or not (places[0] in values or places[0] in reasons):
+                continue
+            missing = [f"{place[0]}: {reasons[place]}" for place in places if place in reasons]
+            if missing:
+                scores[row, metric.key] = Estimate(None, None, None, 1, "; ".join(missing))
+            else:
+                scores[row, metric.key] = condition_score(*(values[place] for place in places))
+    return scores

@@ -1,0 +1,153 @@
+"""What each command does, as functions: train, sample, evaluate, simulate a screen."""
+
+import logging
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, PartialState
+
+from gensim import build
+from gensim.config import Config
+from gensim.data.cell_source import cell_source_from_file
+from gensim.data.pairs import PairSampler, make_groups
+from gensim.data.pseudobulk_file import write_pseudobulk
+from gensim.data.splits import Role
+from gensim.errors import ConfigError
+from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.metrics.report import write_report
+from gensim.perturbations.codebook import Codebook
+from gensim.simulator import Simulator
+from gensim.store import CellStore
+from gensim.training.loop import Trainer
+from gensim.training.prepare import Parts, prepare
+from gensim.training.progress_bar import progress_bar
+from gensim.training.run_folder import CellIndex, RunFolder
+from gensim.training.validation import Validation, make_tasks
+
+log = logging.getLogger("gensim")
+
+
+def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> Path:
+    """Fit a run, or go on with one that was interrupted. Call it in every process of `accelerate launch`.
+
+    Returns:
+        The run folder, which `Simulator.load` reads.
+
+    Raises:
+        GensimError: see `prepare`, `Trainer.fit`, `RunFolder.begin`.
+    """
+    run = RunFolder(Path(config.run))
+    accelerator = _accelerator(config, run, device)
+    if accelerator.is_main_process:
+        run.begin(config, overwrite)
+        if not run.prepared.is_dir():
+            prepare(
+                config,
+                run,
+                Parts(
+                    fit_autoencoder=partial(build.fit_autoencoder, config, device=accelerator.device),
+                    make_vectors=partial(build.make_vectors, config),
+                ),
+            )
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("tensorboard")
+    _trainer(config, run, accelerator).fit()
+    accelerator.end_training()
+    return run.path
+
+
+def _trainer(config: Config, run: RunFolder, accelerator: Accelerator) -> Trainer:
+    """All parts of training, read from what `prepare` wrote."""
+    cells = CellIndex.load(run.prepared / "cells.safetensors")
+    codebook = Codebook.load(run.prepared)
+    # Copy-on-write mapping: on the CPU latents stay in the file, on an accelerator they are moved there once.
+    latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(accelerator.device)
+    rows = {role: np.flatnonzero(cells.role == role) for role in Role}
+    conditions = codebook.encode(cells.conditions)
+    batches = cells.batches or ("",)
+    batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
+    groups = make_groups(cells.condition_of, cells.control_of, cells.batch_of, rows[Role.TRAIN], cells.controls)
+    sampler = PairSampler(
+        latents,
+        groups,
+        conditions,
+        batch_codes,
+        build.build_coupling(config),
+        cells_per_group=config.training.cells_per_group,
+        rare_condition_power=config.training.rare_condition_power,
+        seed=config.seed,
+    )
+    most = config.training.validation_cells_per_condition
+    tasks = make_tasks(cells.condition_of, cells.control_of, rows[Role.VALIDATION], cells.controls, most)
+    solver = build.build_solver(config.solver)
+    return Trainer(
+        transport=build.build_transport(config, codebook, latents.shape[1]),
+        sampler=sampler,
+        validation=Validation(tasks, latents, conditions, batch_codes, solver, config.seed),
+        cells=cells,
+        config=config.training,
+        seed=config.seed,
+        run=run,
+        accelerator=accelerator,
+    )
+
+
+def sample(
+    run: Path,
+    out: Path,
+    *,
+    request: Path | None = None,
+    controls: Path | None = None,
+    device: str = "auto",
+    seed: int | None = None,
+    overwrite: bool = False,
+    chunk_cells: int | None = None,
+) -> Path:
+    """Simulate a request into a Zarr store, or go on with one that was interrupted; pseudobulk is put beside it.
+
+    Every process of `accelerate launch` makes whole chunks of its own.
+
+    Returns:
+        The store, an AnnData in Zarr format.
+    """
+    state = PartialState(cpu=device == "cpu")
+    simulator = Simulator.load(run, str(state.device) if device == "auto" else device)
+    simulation = simulator.simulate(controls, request, seed=seed, chunk_cells=chunk_cells)
+    schema = simulation.schema
+    if state.is_main_process:
+        store = CellStore.create(out, schema, overwrite=overwrite)
+    state.wait_for_everyone()
+    if not state.is_main_process:
+        store = CellStore.open(out, schema)
+    mine = [i for i in store.missing_chunks() if i % state.num_processes == state.process_index]
+    state.wait_for_everyone()
+    with progress_bar(state.is_main_process) as bar:
+        task = bar.add_task("simulating", total=schema.n_cells // state.num_processes, loss="")
+        for cells in simulation.write_chunks(store, mine):
+            bar.update(task, advance=cells)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        bulk_path = pseudobulk_path(out)
+        write_pseudobulk(bulk_path, store.pseudobulk(), schema.conditions, schema.genes, schema.provenance)
+        store.finish()
+        log.info("%d cells in %s, pseudobulk in %s", schema.n_cells, out, bulk_path)
+    state.wait_for_everyone()
+    return out
+
+
+def pseudobulk_path(cells: Path) -> Path:
+    """Where the pseudobulk of a store lies: ``cells.zarr`` has ``cells.pseudobulk.h5ad`` beside it."""
+    return cells.with_name(f"{cells.stem}.pseudobulk.h5ad")
+
+
+def _accelerator(config: Config, run: RunFolder, device: str) -> Accelerator:
+    """Accelerate's handle on devices and processes, with TensorBoard where it is installed."""
+    trackers = ["tensorboard"] if find_spec("tensorboard") else []
+    precision = config.training.mixed_precision
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, log_with=trackers, project_dir=run.path)
+    if device not in ("auto", "cpu") and accelerator.device.type != torch.device(device).type:
+        raise ConfigError(f"--device {device}: Accelerate found {accelerator.device}; use auto or cpu")
+    return accelerator

@@ -1,0 +1,191 @@
+"""An evaluation as files: a table for people, `metrics.json` with everything, `metrics.csv` one value a line."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.results import MODEL, ConditionResult, Evaluation, GroupSummary
+from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
+
+FORMAT = 1
+TABLE_WIDTH = 200
+ARROWS = {"lower": "↓", "higher": "↑"}
+
+
+def write_report(
+    evaluation: Evaluation, folder: str | Path, provenance: Mapping[str, Any] | None = None
+) -> tuple[Path, Path, Path]:
+    """Write `report.txt`, `metrics.json` and `metrics.csv` into `folder`, each in one step (temporary file, rename).
+
+    Args:
+        evaluation: what `evaluate` returned.
+        folder: made if it does not exist; older reports in it are replaced.
+        provenance: JSON-serialisable facts to keep beside the numbers, such as digests and versions.
+
+    Returns:
+        The three paths, in that order.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(evaluation, provenance), indent=1, allow_nan=False) + "\n"
+    files = {"report.txt": as_text(evaluation), "metrics.json": text, "metrics.csv": as_csv(evaluation)}
+    for name, content in files.items():
+        temporary = folder / f".{name}.partial"
+        temporary.write_text(content, encoding="utf-8")
+        os.replace(temporary, folder / name)
+    report, metrics, table = (folder / name for name in files)
+    return report, metrics, table
+
+
+def as_text(evaluation: Evaluation) -> str:
+    """Tables of rows by metrics, one per group of conditions: average [95 % interval over conditions], and scores."""
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=TABLE_WIDTH, color_system=None, highlight=False, markup=False)
+    cells = [result.cells for result in evaluation.results]
+    console.print(
+        f"{len(cells)} conditions scored, {sum(c['predicted_used'] for c in cells)} predicted cells against "
+        f"{sum(c['truth_used'] for c in cells)} real cells (at most {evaluation.max_cells} of each per condition; "
+        f"found {sum(c['predicted'] for c in cells)} and {sum(c['truth'] for c in cells)}); seed {evaluation.seed}, "
+        f"{evaluation.n_repeats} repeats"
+    )
+    notes: dict[str, int] = {}
+    for group in evaluation.groups:
+        console.print(_table(group, notes))
+    for note, number in notes.items():
+        console.print(f"[{number}] {note}")
+    for metric in CATALOGUE:
+        console.print(f"{metric.key} {ARROWS[metric.better]} ({metric.unit}): {metric.name}")
+    console.print(
+        f"Brackets: {LEVEL:.0%} bootstrap percentile interval over conditions ({RESAMPLES} resamples). Score: "
+        "(no_change - row) / (no_change - replicate) of averages; 0 no better than control cells, 1 as good as "
+        "repeating the experiment."
+    )
+    for condition, reason in evaluation.not_scored:
+        console.print(f"not scored: {condition.label}: {reason}")
+    for warning in evaluation.warnings:
+        console.print(f"warning: {warning}")
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Everything, in JSON types; what could not be computed is null with its reason beside it."""
+    return {
+        "format": FORMAT,
+        "provenance": dict(provenance or {}),
+        "seed": evaluation.seed,
+        "n_repeats": evaluation.n_repeats,
+        "max_cells": evaluation.max_cells,
+        "interval": {"level": LEVEL, "resamples": RESAMPLES, "over": "conditions", "kind": "bootstrap percentile"},
+        "catalogue": [_metric(metric) for metric in CATALOGUE],
+        "groups": [
+            {
+                "name": group.name,
+                "n_conditions": group.n_conditions,
+                "averages": _nested({place: _estimate(e) for place, e in group.averages.items()}),
+                "scores": _nested({place: _estimate(e) for place, e in group.scores.items()}),
+            }
+            for group in evaluation.groups
+        ],
+        "conditions": [_condition(result) for result in evaluation.results],
+        "not_scored": [{"condition": c.label, "key": c.key, "reason": reason} for c, reason in evaluation.not_scored],
+        "warnings": list(evaluation.warnings),
+    }
+
+
+def as_csv(evaluation: Evaluation) -> str:
+    """Lines of condition, row, metric, value (empty where there is none), reason, and the condition's key."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["condition", "row", "metric", "value", "reason", "condition_key"])
+    for result in evaluation.results:
+        name, key = result.condition.label, result.condition.key
+        for (row, measured), m in result.measurements.items():
+            writer.writerow([name, row, measured, "" if m.value is None else repr(m.value), m.reason or "", key])
+    for condition, reason in evaluation.not_scored:
+        for metric in CATALOGUE:
+            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key])
+    return buffer.getvalue()
+
+
+def _table(group: GroupSummary, notes: dict[str, int]) -> Table:
+    table = Table(title=f"{group.name}: {group.n_conditions} conditions", title_justify="left")
+    table.add_column("row")
+    for metric in CATALOGUE:
+        table.add_column(f"{metric.key} {ARROWS[metric.better]}", justify="right")
+    for row in dict.fromkeys(row for row, _ in group.averages):
+        table.add_row(row, *(_text(group.averages[row, m.key], group.n_conditions, notes) for m in CATALOGUE))
+    table.add_section()
+    for row in dict.fromkeys(row for row, _ in group.scores):
+        scores = [group.scores.get((row, m.key)) for m in CATALOGUE]
+        table.add_row(f"{row} score", *(_text(s, group.n_conditions, notes) if s else "" for s in scores))
+    return table
+
+
+def _text(estimate: Estimate, n_conditions: int, notes: dict[str, int]) -> str:
+    """`average [low, high] n=conditions [note]`, n only where some conditions have no value."""
+    parts = ["–" if estimate.value is None else f"{estimate.value:.3g}"]
+    if estimate.low is not None:
+        parts.append(f"[{estimate.low:.3g}, {estimate.high:.3g}]")
+    if estimate.n not in (0, n_conditions):
+        parts.append(f"n={estimate.n}")
+    if estimate.reason is not None:
+        parts.append(f"[{notes.setdefault(estimate.reason, len(notes) + 1)}]")
+    return " ".join(parts)
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    low, high = (value if math.isfinite(value) else None for value in metric.range)
+    return {
+        "key": metric.key,
+        "name": metric.name,
+        "better": metric.better,
+        "range": [low, high],
+        "identical": metric.identical,
+        "unit": metric.unit,
+        "space": metric.space,
+        "source": metric.source,
+    }
+
+
+def _condition(result: ConditionResult) -> dict[str, Any]:
+    measurements = {
+        place: {"value": m.value, "spread_over_repeats": m.spread, "reason": m.reason}
+        for place, m in result.measurements.items()
+    }
+    scores = {place: {"value": s.value, "reason": s.reason} for place, s in result.scores.items()}
+    return {
+        "condition": result.condition.label,
+        "key": result.condition.key,
+        "seen": result.seen,
+        "cells": dict(result.cells),
+        "mmd2_rbf_gammas": None if result.gammas is None else list(result.gammas),
+        "values": _nested(measurements),
+        "scores": _nested(scores),
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+        "reason": estimate.reason,
+    }
+
+
+def _nested(flat: Mapping[tuple[str, str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By row, then by metric."""
+    nested: dict[str, dict[str, Any]] = {}
+    for (row, metric), value in flat.items():
+        nested.setdefault(row, {})[metric] = value
+    return nested

@@ -1,0 +1,119 @@
+"""What an evaluation found: a value or a reason for every condition, row and metric, and averages over conditions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
+from gensim.types import Condition
+
+NO_CHANGE, TRAINING_MEAN, REPLICATE, MODEL = "no_change", "training_mean", "replicate", "model"
+ROWS = (NO_CHANGE, TRAINING_MEAN, REPLICATE, MODEL)
+SCORED_ROWS = (TRAINING_MEAN, MODEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One metric of one row for one condition.
+
+    Args:
+        value: average over the repeats; None where it cannot be computed.
+        spread: standard deviation over the repeats.
+        reason: why there is no value.
+    """
+
+    value: float | None
+    spread: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionResult:
+    """Everything about one condition.
+
+    Args:
+        condition: which.
+        seen: whether training had it; None where that is not known.
+        cells: numbers of cells: `truth` and `predicted` as found, `truth_used`, `predicted_used`, `controls_drawn`.
+        gammas: kernel widths of MMD; None where they cannot be computed.
+        measurements: by (row, metric key).
+        scores: normalised score by (row, metric key), of metrics that are better when lower.
+    """
+
+    condition: Condition
+    seen: bool | None
+    cells: Mapping[str, int]
+    gammas: tuple[float, ...] | None
+    measurements: Mapping[tuple[str, str], Measurement]
+    scores: Mapping[tuple[str, str], Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSummary:
+    """Averages and normalised scores over a group of conditions, by (row, metric key)."""
+
+    name: str
+    n_conditions: int
+    averages: Mapping[tuple[str, str], Estimate]
+    scores: Mapping[tuple[str, str], Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The outcome of `gensim.evaluate.evaluate`.
+
+    Args:
+        results: one per scored condition.
+        groups: `all`, and `seen` and `unseen` where known and not empty.
+        not_scored: conditions of the truth without a score, with the reason.
+        warnings: what was ignored.
+        seed, n_repeats, max_cells: as asked.
+    """
+
+    results: tuple[ConditionResult, ...]
+    groups: tuple[GroupSummary, ...]
+    not_scored: tuple[tuple[Condition, str], ...]
+    warnings: tuple[str, ...]
+    seed: int
+    n_repeats: int
+    max_cells: int
+
+    def group(self, name: str) -> GroupSummary:
+        return next(group for group in self.groups if group.name == name)
+
+
+def summarise(results: Iterable[ConditionResult], seed: int) -> tuple[GroupSummary, ...]:
+    """Averages over all conditions, and over seen and unseen ones where both are known."""
+    members = {"all": list(results)}
+    members["seen"] = [r for r in members["all"] if r.seen is True]
+    members["unseen"] = [r for r in members["all"] if r.seen is False]
+    return tuple(_summary(name, group, seed) for name, group in members.items() if group or name == "all")
+
+
+def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSummary:
+    present = [row for row in ROWS if any((row, CATALOGUE[0].key) in r.measurements for r in results)]
+    averages, scores = {}, {}
+    for metric in CATALOGUE:
+        for row in present:
+            cells = [r.measurements[row, metric.key] for r in results]
+            average = mean_with_interval([m.value for m in cells if m.value is not None], seed)
+            if average.n == 0:
+                reason = "; ".join(sorted({m.reason for m in cells if m.reason}))
+                average = Estimate(None, None, None, 0, reason)
+            averages[row, metric.key] = average
+            if row in SCORED_ROWS and metric.better == "lower":
+                u, u_no_change, u_replicate = _together(results, row, metric.key)
+                scores[row, metric.key] = normalised_score(u, u_no_change, u_replicate, seed)
+    return GroupSummary(name, len(results), averages, scores)
+
+
+def _together(results: list[ConditionResult], row: str, metric: str) -> list[list[float]]:
+    """Values of the row, of no change and of the replicate, over the conditions that have all three."""
+    columns: list[list[float]] = [[], [], []]
+    for result in results:
+        values = [result.measurements[name, metric].value for name in (row, NO_CHANGE, REPLICATE)]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            for column, value in zip(columns, known, strict=True):
+                column.append(value)
+    return columns

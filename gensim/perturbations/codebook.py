@@ -1,0 +1,125 @@
+"""The vocabulary of a run: conditions to the integer codes that the encoder embeds."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gensim.errors import CheckpointError
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.vectors import VectorTable
+from gensim.types import Condition, ConditionBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Codebook:
+    """Names that have a code; 0 is always none or unknown.
+
+    Args:
+        context_columns: Q obs columns.
+        contexts: per column the values that have perturbed training cells, and so a learned embedding; any other
+            value gets the code of an unknown one, which training shows to the model by hiding labels.
+        batches: experimental batches of the training cells.
+        table: a vector per perturbation.
+        effects: mean effects in the latent space.
+        has_dose: whether the screen has a dose column.
+    """
+
+    context_columns: tuple[str, ...]
+    contexts: tuple[tuple[str, ...], ...]
+    batches: tuple[str, ...]
+    table: VectorTable
+    effects: MeanEffects
+    has_dose: bool
+
+    @classmethod
+    def fit(
+        cls,
+        training_conditions: Sequence[Condition],
+        context_columns: Sequence[str],
+        batches: Sequence[str],
+        table: VectorTable,
+        effects: MeanEffects,
+    ) -> "Codebook":
+        """The vocabulary of the perturbed training conditions.
+
+        Raises:
+            DataError: one of their perturbations has no vector.
+        """
+        table.require(p for condition in training_conditions for p in condition.perturbations)
+        seen = [dict(condition.context) for condition in training_conditions]
+        contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
+        has_dose = any(condition.dose is not None for condition in training_conditions)
+        return cls(tuple(context_columns), contexts, tuple(batches), table, effects, has_dose)
+
+    def encode(self, conditions: Sequence[Condition]) -> ConditionBatch:
+        """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
+
+        Raises:
+            DataError: a perturbation has no vector (up to ten are listed).
+        """
+        self.table.require(p for condition in conditions for p in condition.perturbations)
+        row = {name: i + 1 for i, name in enumerate(self.table.names)}
+        longest = max([len(condition.perturbations) for condition in conditions] + [1])
+        perturbations = np.zeros((len(conditions), longest), dtype=np.int64)
+        contexts = np.zeros((len(conditions), len(self.context_columns)), dtype=np.int64)
+        codes = [{value: i + 1 for i, value in enumerate(values)} for values in self.contexts]
+        for k, condition in enumerate(conditions):
+            perturbations[k, : len(condition.perturbations)] = [row[p] for p in condition.perturbations]
+            value_of = dict(condition.context)
+            contexts[k] = [code.get(value_of[c], 0) for c, code in zip(self.context_columns, codes, strict=True)]
+        dose = [1.0 if c.dose is None else c.dose for c in conditions]
+        shift = np.stack([self.effects.shift(condition) for condition in conditions])
+        return ConditionBatch(
+            perturbations=torch.from_numpy(perturbations),
+            contexts=torch.from_numpy(contexts),
+            batch=torch.zeros(len(conditions), dtype=torch.int64),
+            dose=torch.tensor(dose, dtype=torch.float32),
+            shift=torch.from_numpy(shift),
+        )
+
+    def batch_codes(self, batches: Sequence[str]) -> torch.Tensor:
+        """(N,) codes of experimental batches by name; 0 for those without training cells."""
+        code = {name: i + 1 for i, name in enumerate(self.batches)}
+        return torch.tensor([code.get(name, 0) for name in batches], dtype=torch.int64)
+
+    @property
+    def typical_log_dose(self) -> float:
+        """Largest log(1 + dose) of the training conditions, the unit in which the encoder sees doses."""
+        doses = [c.dose for c in self.effects.conditions if c.dose is not None]
+        return math.log1p(max(doses)) if doses and max(doses) > 0 else 1.0
+
+    def save(self, folder: Path) -> None:
+        words: dict[str, Any] = {
+            "context_columns": self.context_columns,
+            "contexts": self.contexts,
+            "batches": self.batches,
+            "has_dose": self.has_dose,
+            "vector_source": self.table.source,
+        }
+        (folder / "codebook.json").write_text(json.dumps(words, indent=1))
+        np.savez(folder / "vectors.npz", names=np.asarray(self.table.names, np.str_), vectors=self.table.vectors)
+        self.effects.save(folder / "mean_effects_latent.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Codebook":
+        try:
+            words = json.loads((folder / "codebook.json").read_text())
+            with np.load(folder / "vectors.npz", allow_pickle=False) as arrays:
+                names = tuple(str(name) for name in arrays["names"])
+                table = VectorTable(names, arrays["vectors"], words["vector_source"])
+        except (OSError, KeyError, ValueError) as error:
+            raise CheckpointError(f"run {str(folder)!r} has no readable codebook: {error}; train it again") from error
+        return cls(
+            tuple(words["context_columns"]),
+            tuple(tuple(values) for values in words["contexts"]),
+            tuple(words["batches"]),
+            table,
+            MeanEffects.load(folder / "mean_effects_latent.safetensors"),
+            words["has_dose"],
+        )

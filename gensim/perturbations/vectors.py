@@ -1,0 +1,102 @@
+"""Tables of perturbation vectors: reading, checking, and the names they know."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gensim.errors import DataError, listing, nearest
+from gensim.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class VectorTable:
+    """One vector per perturbation name.
+
+    Args:
+        names: V unique names.
+        vectors: (V, F) float32, finite.
+        source: where they come from, for messages and provenance.
+    """
+
+    names: tuple[str, ...]
+    vectors: FloatArray
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.names) or 0 in self.vectors.shape:
+            raise DataError(
+                f"vectors of {self.source} have shape {self.vectors.shape} for {len(self.names)} names; "
+                "one row per name and at least one column are needed"
+            )
+        repeated = pd.Index(self.names)[pd.Index(self.names).duplicated()]
+        if len(repeated):
+            raise DataError(f"vectors of {self.source} name {listing(repeated.unique())} more than once; keep one row each")
+        bad = [name for name, ok in zip(self.names, np.isfinite(self.vectors).all(axis=1), strict=True) if not ok]
+        if bad:
+            raise DataError(f"vectors of {self.source} are not finite for {listing(bad)}; drop or fill these rows")
+
+    def require(self, perturbations: Iterable[str]) -> None:
+        """Refuse perturbations without a vector.
+
+        Raises:
+            DataError: lists up to ten missing names.
+        """
+        known = set(self.names)
+        missing = sorted(set(perturbations) - known)
+        if missing:
+            hint = nearest(missing[0], known) if len(missing) == 1 else ""
+            raise DataError(
+                f"{len(missing)} perturbations have no vector in {self.source}: {listing(missing)}{hint}; "
+                "add rows for them, or leave them out"
+            )
+
+
+def read_vector_table(path: str | Path) -> VectorTable:
+    """Read vectors from `.parquet` or `.csv` (names in the index or first column, one numeric column per feature), or
+    `.npz` with arrays `names` (text) and `vectors` (V, F); object arrays are refused, nothing is unpickled.
+
+    Raises:
+        DataError: no such file, another format, a column that is not numeric, repeated names, values not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"vectors {str(path)!r}: no such file; set perturbation.vectors.path")
+    source = str(path)
+    try:
+        match path.suffix:
+            case ".parquet":
+                return _from_frame(pd.read_parquet(path), source)
+            case ".csv":
+                return _from_frame(pd.read_csv(path, index_col=0), source)
+            case ".npz":
+                with np.load(path, allow_pickle=False) as arrays:
+                    names = tuple(str(name) for name in arrays["names"])
+                    return VectorTable(names, np.asarray(arrays["vectors"], dtype=np.float32), source)
+    except (ValueError, KeyError, OSError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"vectors {source!r} cannot be read as {path.suffix}: {error}") from error
+    raise DataError(f"vectors {source!r} end in {path.suffix!r}; .parquet, .csv or .npz is needed")
+
+
+def _from_frame(frame: pd.DataFrame, source: str) -> VectorTable:
+    if isinstance(frame.index, pd.RangeIndex) and len(frame.columns):
+        frame = frame.set_index(frame.columns[0])
+    text = [str(name) for name, kind in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if text:
+        raise DataError(f"vectors of {source} have columns that are not numeric: {listing(text)}; keep names in the first")
+    return VectorTable(tuple(str(name) for name in frame.index), frame.to_numpy(np.float32), source)
+
+
+def one_hot_table(perturbations: Iterable[str]) -> VectorTable:
+    """The identity: a vector for each training perturbation, and none for any other."""
+    names = tuple(sorted(set(perturbations)))
+    return VectorTable(names, np.eye(len(names), dtype=np.float32), "the perturbations seen in training (one_hot)")
+
+
+def save_vector_table(table: VectorTable, path: Path) -> None:
+    """Write a table as an `.npz` that `read_vector_table` reads."""
+    np.savez(path, names=np.asarray(table.names, dtype=np.str_), vectors=table.vectors)

@@ -1,0 +1,35 @@
+"""What made a result: version, commit, libraries."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+LIBRARIES = ("torch", "torchdiffeq", "POT", "numpy", "scipy", "anndata", "scanpy", "zarr", "accelerate")
+
+
+def version() -> str:
+    return metadata.version("gensim-cells")
+
+
+def commit() -> str | None:
+    """Commit of the checkout that the package is imported from, with ``+changes`` if edited; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def software() -> dict[str, str | None]:
+    """Version and commit of gensim, and versions of Python and of the libraries that results depend on."""
+    libraries = {name: metadata.version(name) for name in LIBRARIES}
+    return {"gensim": version(), "commit": commit(), "python": platform.python_version(), **libraries}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,201 @@
+"""`Simulator`: a trained run as a Python object."""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gensim.build import build_solver, build_transport, choose_device, untrained_autoencoder
+from gensim.config import Config, DataConfig
+from gensim.data.in_memory import AnnData, read_store, write_file
+from gensim.data.request import Request, read_request, request_of
+from gensim.data.scale import from_log1p_cp10k
+from gensim.data.screen import Screen, load_screen
+from gensim.data.splits import Role
+from gensim.errors import CheckpointError
+from gensim.perturbations.codebook import Codebook
+from gensim.pseudobulk import Pseudobulk
+from gensim.seeding import digest
+from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Plan, make_plan
+from gensim.store import CellStore
+from gensim.store_schema import StoreSchema
+from gensim.training.checkpoint import load_weights
+from gensim.training.run_folder import CellIndex, RunFolder
+from gensim.types import CellChunk, Condition
+
+BYTES_PER_CHUNK = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A request about to be simulated. Iterating yields chunks, computed as they are asked for.
+
+    Args:
+        schema: of the AnnData that the chunks make up.
+    """
+
+    engine: Engine
+    plan: Plan
+    controls: Controls
+    schema: StoreSchema
+
+    @property
+    def n_chunks(self) -> int:
+        return -(-self.plan.n_cells // self.schema.chunk_cells)
+
+    def chunks(self, wanted: Iterable[int]) -> Iterator[CellChunk]:
+        """The chunks with the given numbers."""
+        return self.engine.chunks(self.plan, self.controls, self.schema.chunk_cells, wanted)
+
+    def __iter__(self) -> Iterator[CellChunk]:
+        return self.chunks(range(self.n_chunks))
+
+    def write_chunks(self, store: CellStore, wanted: Iterable[int]) -> Iterator[int]:
+        """Simulate the chunks `wanted`, store them on the declared scale, and yield the cells of each."""
+        for chunk in self.chunks(wanted):
+            x = from_log1p_cp10k(chunk.x, self.schema.scale, chunk.library_size)
+            counts = x if self.schema.scale == "counts" else None
+            store.write(chunk, x, Pseudobulk.of(chunk.x, counts, chunk.condition))
+            yield len(chunk)
+
+    def to_anndata(self) -> AnnData:
+        """All cells in memory, on the declared scale, exactly as `gensim sample` stores them."""
+        with tempfile.TemporaryDirectory() as folder:
+            store = CellStore.create(Path(folder) / "cells.zarr", self.schema)
+            for _ in self.write_chunks(store, range(self.n_chunks)):
+                pass
+            return read_store(store.finish())
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A trained run that simulates perturbed cells.
+
+    Example:
+        >>> simulator = Simulator.load("runs/papalexi")                                          # doctest: +SKIP
+        >>> request = pd.DataFrame({"perturbation": ["STAT1", "JAK2+STAT1"], "n_cells": 1000})   # doctest: +SKIP
+        >>> adata = simulator.simulate(request=request).to_anndata()                             # doctest: +SKIP
+    """
+
+    run: RunFolder
+    config: Config
+    engine: Engine
+    index: CellIndex
+    genes: tuple[str, ...]
+    all_genes: tuple[str, ...]
+
+    @classmethod
+    def load(cls, run: str | Path, device: str = "auto") -> "Simulator":
+        """Read a run folder.
+
+        Raises:
+            CheckpointError: not a run, of another version, or not trained to its first validation yet.
+        """
+        folder = RunFolder(Path(run))
+        folder.provenance()
+        config = folder.config()
+        if not folder.prepared.is_dir() or not folder.best.is_file():
+            raise CheckpointError(f"run {str(run)!r} has no trained weights yet; finish its training first")
+        genes = json.loads((folder.prepared / "genes.json").read_text())
+        reconstruction = json.loads((folder.prepared / "reconstruction.json").read_text())
+        autoencoder = untrained_autoencoder(config, reconstruction["n_latents"], len(genes["genes"]))
+        load_weights(folder.prepared / "autoencoder.safetensors", autoencoder)
+        codebook = Codebook.load(folder.prepared)
+        transport = build_transport(config, codebook, autoencoder.n_latents)
+        load_weights(folder.best, transport)
+        on = choose_device(device)
+        engine = Engine(transport.to(on).eval(), autoencoder.to(on).eval(), build_solver(config.solver), codebook, on)
+        index = CellIndex.load(folder.prepared / "cells.safetensors")
+        return cls(folder, config, engine, index, tuple(genes["genes"]), tuple(genes["all_genes"]))
+
+    def simulate(
+        self,
+        controls: AnnData | str | Path | None = None,
+        request: pd.DataFrame | str | Path | Request | None = None,
+        *,
+        seed: int | None = None,
+        chunk_cells: int | None = None,
+    ) -> Simulation:
+        """Simulate the requested conditions from control cells.
+
+        Args:
+            controls: control cells to start from, with the columns that the run's config names, on its scale; None
+                for the run's own held-back controls.
+            request: a row per condition (see `read_request`); None for every held-out condition, with as many cells
+                as were measured.
+            seed: decides which control cell becomes which cell; None for the run's seed.
+            chunk_cells: cells per chunk, a multiple of 1,024; it changes no cell.
+
+        Raises:
+            DataError: other genes, an unknown context, a perturbation without a vector, a context without controls.
+        """
+        screen = self._held_back if controls is None else self._read_controls(controls)
+        cells = Controls.of(screen, self.genes, self.all_genes)
+        if request is None:
+            request = self.held_out_request()
+        elif not isinstance(request, Request):
+            request = read_request(request, self.config.data, self.known_contexts(cells))
+        plan = make_plan(request, cells, self.config.seed if seed is None else seed)
+        self.engine.codebook.encode(plan.conditions)
+        if chunk_cells is None:
+            blocks_per_chunk = BYTES_PER_CHUNK // (4 * len(self.genes) * CELLS_PER_SOLVE)
+            chunk_cells = CELLS_PER_SOLVE * max(1, blocks_per_chunk)
+        return Simulation(self.engine, plan, cells, self._schema(request, plan, cells, chunk_cells))
+
+    def held_out_request(self) -> Request:
+        """Every perturbed condition of the held-out set with as many cells as were measured."""
+        held_out = self.index.condition_of[self.index.role == Role.HELD_OUT]
+        number = {k: n for k, n in Counter(held_out.tolist()).items() if not self.index.conditions[k].is_control}
+        conditions = [self.index.conditions[k] for k in sorted(number)]
+        return request_of(conditions, [number[k] for k in sorted(number)])
+
+    def known_contexts(self, controls: Controls) -> Mapping[str, set[str]]:
+        """Values of every context column that have control cells."""
+        columns = self.config.data.context_columns
+        return {column: {dict(c.context)[column] for c in set(controls.contexts)} for column in columns}
+
+    @cached_property
+    def _held_back(self) -> Screen:
+        return load_screen(self._data_at(self.run.held_out))
+
+    def _read_controls(self, controls: AnnData | str | Path) -> Screen:
+        if not isinstance(controls, AnnData):
+            return load_screen(self._data_at(Path(controls)))
+        # Cells in memory pass through a file, and so through the same checks as any others.
+        with tempfile.TemporaryDirectory() as folder:
+            return load_screen(self._data_at(write_file(controls, Path(folder))))
+
+    def _data_at(self, path: Path) -> DataConfig:
+        return self.config.data.model_copy(update={"path": str(path), "layer": None})
+
+    def _schema(self, request: Request, plan: Plan, controls: Controls, chunk_cells: int) -> StoreSchema:
+        data = self.config.data
+        table = pd.DataFrame({"condition": [c.label for c in plan.conditions]})
+        table["perturbation"] = [_perturbation_text(c, data.control_label, data.combination_separator) for c in plan.conditions]
+        table = table.rename(columns={"perturbation": data.perturbation_column})
+        for column in data.context_columns:
+            table[column] = [dict(c.context)[column] for c in plan.conditions]
+        if data.dose_column is not None:
+            table[data.dose_column] = [np.nan if c.dose is None else c.dose for c in plan.conditions]
+        table = pd.concat([table, request.extra.reset_index(drop=True)], axis=1)
+        sources = pd.DataFrame(index=pd.Index(controls.cells, name="source_cell"))
+        if data.batch_column is not None:
+            sources[data.batch_column] = list(controls.batches)
+        provenance = self.run.provenance()
+        provenance |= {
+            "run": str(self.run.path),
+            "seed": plan.seed,
+            "request_digest": digest([c.key for c in plan.conditions], plan.ends.tolist()),
+            "controls_digest": digest(list(controls.cells)),
+        }
+        return StoreSchema(self.genes, data.scale, plan.n_cells, chunk_cells, table, sources, provenance)
+
+
+def _perturbation_text(condition: Condition, control_label: str, separator: str) -> str:
+    return separator.join(condition.perturbations) or control_label

@@ -1,0 +1,82 @@
+"""Solvers of dz/dt = drift(t, z) on [0, 1]: fixed steps by default, torchdiffeq's methods behind the same interface.
+
+With fixed steps a cell's path depends on that cell alone; an adaptive method takes its error norm over the whole
+batch, so that a cell's path depends a little on its batch-mates.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torchdiffeq import odeint
+
+from gensim.solvers.base import require_ode
+from gensim.types import Dynamics, VectorField
+
+
+@dataclass(frozen=True, slots=True)
+class FixedStep(ABC):
+    """`n_steps` equal steps; a step is one evaluation or two of the drift."""
+
+    n_steps: int
+    order: ClassVar[int | None] = None
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1:
+            raise ValueError(f"n_steps is {self.n_steps}; at least 1 step leads from t = 0 to t = 1")
+
+    def solve(self, dynamics: Dynamics, z: torch.Tensor) -> torch.Tensor:
+        require_ode(dynamics, type(self).__name__)
+        h = 1.0 / self.n_steps
+        times = torch.linspace(0.0, 1.0, self.n_steps + 1, dtype=z.dtype, device=z.device)
+        for t in times[:-1]:
+            z = z + h * self.slope(dynamics.drift, t, z, h)
+        return z
+
+    @abstractmethod
+    def slope(self, drift: VectorField, t: torch.Tensor, z: torch.Tensor, h: float) -> torch.Tensor:
+        """Mean slope over the step from t to t + h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Euler(FixedStep):
+    order: ClassVar[int | None] = 1
+
+    def slope(self, drift: VectorField, t: torch.Tensor, z: torch.Tensor, h: float) -> torch.Tensor:
+        return drift(t, z)
+
+
+@dataclass(frozen=True, slots=True)
+class Midpoint(FixedStep):
+    order: ClassVar[int | None] = 2
+
+    def slope(self, drift: VectorField, t: torch.Tensor, z: torch.Tensor, h: float) -> torch.Tensor:
+        return drift(t + h / 2, z + h / 2 * drift(t, z))
+
+
+@dataclass(frozen=True, slots=True)
+class Heun(FixedStep):
+    order: ClassVar[int | None] = 2
+
+    def slope(self, drift: VectorField, t: torch.Tensor, z: torch.Tensor, h: float) -> torch.Tensor:
+        k_1 = drift(t, z)
+        return (k_1 + drift(t + h, z + h * k_1)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class TorchDiffEq:
+    """Any method of torchdiffeq (Chen et al. 2018); `tolerance` serves as rtol and atol of the adaptive ones."""
+
+    method: str
+    tolerance: float
+    n_steps: int
+    order: ClassVar[int | None] = None
+
+    def solve(self, dynamics: Dynamics, z: torch.Tensor) -> torch.Tensor:
+        require_ode(dynamics, type(self).__name__)
+        times = torch.linspace(0.0, 1.0, self.n_steps + 1, dtype=z.dtype, device=z.device)
+        path: torch.Tensor = odeint(
+            dynamics.drift, z, times, method=self.method, rtol=self.tolerance, atol=self.tolerance
+        )
+        return path[-1]

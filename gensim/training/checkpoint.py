@@ -1,0 +1,103 @@
+"""Checkpoints: safetensors and JSON, written whole or not at all, enough to go on as if nothing had happened."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from gensim.atomic import atomic_path
+from gensim.errors import CheckpointError
+from gensim.training.ema import ExponentialMovingAverage
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands; all randomness follows from the step, so no generator needs saving.
+
+    Args:
+        step: optimiser steps done.
+        best_step, best_distance: of the best validation so far.
+        validations_since_best: for early stopping.
+        seconds: spent in training, over all sessions.
+    """
+
+    step: int = 0
+    best_step: int = -1
+    best_distance: float = float("inf")
+    validations_since_best: int = 0
+    seconds: float = 0.0
+
+    def judged(self, distance: float) -> "Progress":
+        """The progress after a validation: a lower energy distance is a gain."""
+        if distance < self.best_distance:
+            return replace(self, best_step=self.step, best_distance=distance, validations_since_best=0)
+        return replace(self, validations_since_best=self.validations_since_best + 1)
+
+
+def save_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    average: ExponentialMovingAverage,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Write ``folder/step-…`` and remove the older ones."""
+    target = folder / f"step-{progress.step:09d}"
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+        save_weights(temporary / "model.safetensors", model)
+        save_weights(temporary / "average.safetensors", average.module)
+        save_file(_optimiser_tensors(model, optimiser), temporary / "optimiser.safetensors")
+        (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
+    for older in folder.glob("step-*"):
+        if older != target:
+            shutil.rmtree(older)
+
+
+def load_checkpoint(
+    folder: Path, model: nn.Module, average: ExponentialMovingAverage, optimiser: torch.optim.Optimizer
+) -> Progress:
+    """Restore the newest checkpoint in place; a fresh `Progress` where there is none."""
+    newest = max(folder.glob("step-*"), default=None)
+    if newest is None:
+        return Progress()
+    load_weights(newest / "model.safetensors", model)
+    load_weights(newest / "average.safetensors", average.module)
+    saved = load_file(newest / "optimiser.safetensors")
+    for name, parameter in model.named_parameters():
+        state = {key.split("/", 1)[0]: value for key, value in saved.items() if key.split("/", 1)[1] == name}
+        optimiser.state[parameter] = {
+            key: value if key == "step" else value.to(parameter.device) for key, value in state.items()
+        }
+    return Progress(**json.loads((newest / "progress.json").read_text()))
+
+
+def save_weights(path: Path, module: nn.Module, metadata: dict[str, str] | None = None) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path, metadata)
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Fill `module` from a file.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or holds weights of another shape.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"weights {str(path)!r} are missing; train the run to its first validation") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"weights {str(path)!r} do not fit this model: {error}") from error
+
+
+def _optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{key}/{name}": value.contiguous()
+        for name, parameter in model.named_parameters()
+        for key, value in optimiser.state[parameter].items()
+    }

@@ -1,0 +1,104 @@
+"""Everything that is fitted before training, on training cells only, written once for all processes to read."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from gensim.atomic import atomic_path, write_json
+from gensim.autoencoder.base import Autoencoder, encode_cells, reconstruction_error
+from gensim.config import Config
+from gensim.data.gene_selection import select_genes
+from gensim.data.held_out import write_held_out
+from gensim.data.screen import Screen, load_screen
+from gensim.data.splits import Role, Split, describe, make_split, write_split
+from gensim.metrics.space import MetricSpace
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import fit_mean_effects
+from gensim.perturbations.vectors import VectorTable
+from gensim.provenance import software
+from gensim.training.checkpoint import save_weights
+from gensim.training.run_folder import CellIndex, RunFolder
+
+log = logging.getLogger("gensim")
+
+FitAutoencoder = Callable[[sparse.csr_matrix, sparse.csr_matrix], Autoencoder]
+MakeVectors = Callable[[list[str]], VectorTable]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the config chose, ready to be called.
+
+    Args:
+        fit_autoencoder: (training cells, validation cells), both (N, G) sparse log1p CP10k, to a fitted autoencoder.
+        make_vectors: names of the training perturbations to a table of vectors.
+    """
+
+    fit_autoencoder: FitAutoencoder
+    make_vectors: MakeVectors
+
+
+def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
+    """Load, check and split the screen, fit autoencoder and metric space, encode all cells, write the results.
+
+    Nothing is written before the data, the split and the vectors have passed their checks.
+
+    Raises:
+        DataError, SplitError: see `load_screen`, `make_split`, `Codebook.fit`.
+    """
+    screen = load_screen(config.data)
+    split = make_split(screen, config.split, config.seed)
+    log.info("%s", describe(screen, split))
+    all_genes = screen.genes
+    if config.data.n_highly_variable_genes is not None:
+        screen = screen.select_genes(select_genes(screen, split, config.data.n_highly_variable_genes))
+    rows = {role: np.flatnonzero(split.role == role) for role in Role}
+    training = [c for c in _perturbed(screen, rows[Role.TRAIN])]
+    vectors = parts.make_vectors([p for condition in training for p in condition.perturbations])
+    vectors.require(p for c in _perturbed(screen, rows[Role.HELD_OUT]) for p in c.perturbations)
+
+    run.write_config(config)
+    run.write_provenance(
+        {**software(), "data_digest": screen.digest, "split_digest": split.digest, "vectors": vectors.source}
+    )
+    x = screen.log1p_cp10k()
+    x_train = x[rows[Role.TRAIN]]
+    autoencoder = parts.fit_autoencoder(x_train, x[rows[Role.VALIDATION]])
+    error = {role.name.lower(): reconstruction_error(autoencoder, x[rows[role]]) for role in Role}
+    log.info(
+        "autoencoder: %d latents hold %.1f %% of the variance of held-out cells",
+        autoencoder.n_latents,
+        100 * error["held_out"]["variance_explained"],
+    )
+    write_split(run.path, screen, split)
+    write_held_out(run.held_out, screen, split, config.data)
+    with atomic_path(run.prepared) as folder:
+        folder.mkdir()
+        latents = np.lib.format.open_memmap(
+            folder / "latents.npy", mode="w+", dtype=np.float32, shape=(len(screen.cells), autoencoder.n_latents)
+        )
+        encode_cells(autoencoder, x, latents)
+        latents.flush()
+        effects = fit_mean_effects(latents, screen.condition_of, screen.conditions, rows[Role.TRAIN])
+        Codebook.fit(training, config.data.context_columns, screen.batches, vectors, effects).save(folder)
+        fit_mean_effects(x, screen.condition_of, screen.conditions, rows[Role.TRAIN]).save(
+            folder / "mean_effects_genes.safetensors"
+        )
+        MetricSpace.fit(x_train, screen.genes).save(folder / "metric_space.safetensors")
+        save_weights(folder / "autoencoder.safetensors", autoencoder)
+        _index(screen, split).save(folder / "cells.safetensors")
+        write_json(folder / "genes.json", {"genes": screen.genes, "all_genes": all_genes})
+        write_json(folder / "reconstruction.json", {"n_latents": autoencoder.n_latents, **error})
+
+
+def _perturbed(screen: Screen, rows: np.ndarray) -> list:
+    present = np.unique(screen.condition_of[rows])
+    return [screen.conditions[k] for k in present if not screen.conditions[k].is_control]
+
+
+def _index(screen: Screen, split: Split) -> CellIndex:
+    role = split.role.astype(np.int64)
+    return CellIndex(role, screen.condition_of, screen.batch_of, screen.conditions, screen.batches)

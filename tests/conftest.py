@@ -1,0 +1,24 @@
+"""Options and fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="device that tests of models run on")
+
+
+@pytest.fixture(scope="session")
+def device(request):
+    return request.config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of the real screens: $GENSIM_DATA, or shared/data beside the checkout."""
+    folder = Path(os.environ.get("GENSIM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set GENSIM_DATA")
+    return folder

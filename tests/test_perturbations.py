@@ -1,0 +1,159 @@
+"""Condition vectors: tables, mean effects, codes, and the encoder that sums perturbations without order."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+
+from gensim.errors import DataError
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.encoder import ConditionEncoder
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.vectors import VectorTable, one_hot_table, read_vector_table, save_vector_table
+from gensim.types import Condition
+
+B, T = (("cell_type", "B"),), (("cell_type", "T"),)
+
+
+def table() -> VectorTable:
+    return VectorTable(("JAK2", "MYC", "STAT1"), np.array([[1, 0], [0, 2], [3, 3]], np.float32), "a test")
+
+
+def codebook(effects: MeanEffects | None = None) -> Codebook:
+    training = [Condition(("STAT1",), B), Condition(("JAK2", "MYC"), B), Condition(("MYC",), T)]
+    effects = effects or MeanEffects(tuple(training), np.zeros((3, 4), np.float32))
+    return Codebook.fit(training, ["cell_type"], ["rep_1", "rep_2"], table(), effects)
+
+
+def encoder(book: Codebook) -> ConditionEncoder:
+    return ConditionEncoder(book, 5, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".npz"])
+def test_tables_of_every_format_hold_the_same_vectors(tmp_path, suffix):
+    path = tmp_path / f"vectors{suffix}"
+    frame = pd.DataFrame(table().vectors, index=list(table().names), columns=["a", "b"])
+    match suffix:
+        case ".parquet":
+            frame.to_parquet(path)
+        case ".csv":
+            frame.to_csv(path)
+        case ".npz":
+            save_vector_table(table(), path)
+    found = read_vector_table(path)
+    assert found.names == table().names
+    np.testing.assert_array_equal(found.vectors, table().vectors)
+
+
+def test_a_table_with_its_names_in_the_first_column(tmp_path):
+    path = tmp_path / "vectors.parquet"
+    pd.DataFrame({"gene": ["A", "B"], "x": [1.0, 2.0]}).to_parquet(path)
+    assert read_vector_table(path).names == ("A", "B")
+
+
+def test_bad_tables_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read_vector_table(tmp_path / "nothing.csv")
+    (tmp_path / "text.csv").write_text("gene,x,y\nA,1,high\n")
+    with pytest.raises(DataError, match="not numeric: 'y'"):
+        read_vector_table(tmp_path / "text.csv")
+    (tmp_path / "twice.csv").write_text("gene,x\nA,1\nA,2\n")
+    with pytest.raises(DataError, match="'A' more than once"):
+        read_vector_table(tmp_path / "twice.csv")
+    (tmp_path / "gap.csv").write_text("gene,x\nA,1\nB,\n")
+    with pytest.raises(DataError, match="not finite for 'B'"):
+        read_vector_table(tmp_path / "gap.csv")
+    (tmp_path / "vectors.tsv").write_text("gene\tx\nA\t1\n")
+    with pytest.raises(DataError, match=r"\.parquet, \.csv or \.npz"):
+        read_vector_table(tmp_path / "vectors.tsv")
+
+
+def test_an_npz_with_pickled_objects_is_refused(tmp_path):
+    path = tmp_path / "objects.npz"
+    np.savez(path, names=np.array(["A", None], dtype=object), vectors=np.zeros((2, 1)))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_vector_table(path)
+
+
+def test_up_to_ten_missing_names_are_listed():
+    with pytest.raises(DataError, match=r"12 perturbations have no vector.*'G00'.*'G09' and 2 more"):
+        table().require([f"G{i:02}" for i in range(12)] + ["MYC"])
+    with pytest.raises(DataError, match=r"did you mean 'STAT1'\?"):
+        codebook().encode([Condition(("STAT",), B)])
+
+
+def test_one_hot_knows_training_perturbations_only():
+    hot = one_hot_table(["MYC", "JAK2", "MYC"])
+    assert hot.names == ("JAK2", "MYC")
+    np.testing.assert_array_equal(hot.vectors, np.eye(2))
+    with pytest.raises(DataError, match="one_hot"):
+        hot.require(["STAT1"])
+
+
+def test_the_order_of_a_combination_does_not_matter():
+    one, other = Condition(("STAT1", "JAK2"), B), Condition(("JAK2", "STAT1"), B)
+    assert one == other
+    assert one.key == other.key
+    model = encoder(codebook())
+    torch.testing.assert_close(model(codebook().encode([one])), model(codebook().encode([other])), rtol=0, atol=0)
+
+
+def test_a_combination_is_the_sum_of_its_members_whatever_stands_beside_it():
+    """Padding to the longest combination of a batch must add nothing."""
+    model, book = encoder(codebook()), codebook()
+    conditions = [Condition(p, B) for p in [("STAT1",), ("JAK2",), ("JAK2", "STAT1")]]
+    features = model(book.encode(conditions))[:, :5]
+    torch.testing.assert_close(features[0] + features[1], features[2])
+    torch.testing.assert_close(features[:1], model(book.encode(conditions[:1]))[:, :5])
+
+
+def test_contexts_and_batches_without_training_cells_get_the_unknown_code():
+    codes = codebook().encode([Condition(("MYC",), B), Condition(("MYC",), (("cell_type", "NK"),))])
+    assert codes.contexts.tolist() == [[1], [0]]
+    assert codebook().batch_codes(["rep_2", "rep_9", ""]).tolist() == [2, 0, 0]
+
+
+def test_codebook_survives_saving(tmp_path):
+    book = codebook()
+    book.save(tmp_path)
+    again = Codebook.load(tmp_path)
+    conditions = [Condition(("JAK2", "MYC"), T)]
+    assert again.contexts == book.contexts
+    torch.testing.assert_close(again.encode(conditions).perturbations, book.encode(conditions).perturbations)
+
+
+def test_mean_effects_are_differences_of_means_inside_a_context():
+    """Controls of B are 1 and 3 (mean 2), of T 10; perturbed cells 7 and 5 (mean 6), and 11. The last is held out."""
+    x = np.array([[1], [3], [10], [7], [5], [11], [1000]], np.float32)
+    conditions = (Condition((), B), Condition((), T), Condition(("MYC",), B), Condition(("MYC",), T))
+    condition_of = np.array([0, 0, 1, 2, 2, 3, 3])
+    for cells in (x, sparse.csr_matrix(x)):
+        effects = fit_mean_effects(cells, condition_of, conditions, np.arange(6))
+        assert effects.shift(Condition(("MYC",), B)).tolist() == [4.0]
+        assert effects.shift(Condition(("MYC",), T)).tolist() == [1.0]
+
+
+def test_shift_takes_the_most_specific_knowledge():
+    low, high = Condition(("A",), B, 1.0), Condition(("A",), B, 3.0)
+    known = (low, high, Condition(("B",), B, 1.0), Condition(("C",), T, 1.0))
+    effects = MeanEffects(known, np.array([[1], [3], [10], [100]], np.float32))
+    shift = {c: effects.shift(c).tolist()[0] for c in [
+        Condition((), B), low, Condition(("A",), B, 2.0), Condition(("A",), T, 1.0),
+        Condition(("A", "B"), B, 1.0), Condition(("D",), B, 1.0), Condition(("D",), (("cell_type", "NK"),)),
+    ]}  # fmt: skip
+    assert shift[Condition((), B)] == 0  # control
+    assert shift[low] == 1  # itself
+    assert shift[Condition(("A",), B, 2.0)] == 2  # other doses, same context
+    assert shift[Condition(("A",), T, 1.0)] == 1  # the same dose in another context
+    assert shift[Condition(("A", "B"), B, 1.0)] == 11  # sum of its members
+    assert shift[Condition(("D",), B, 1.0)] == pytest.approx(14 / 3)  # mean of the context
+    assert shift[Condition(("D",), (("cell_type", "NK"),))] == pytest.approx(114 / 4)  # mean of all
+
+
+def test_mean_effects_survive_saving(tmp_path):
+    effects = MeanEffects((Condition(("A",), B, 0.5),), np.array([[1.5]], np.float32))
+    effects.save(tmp_path / "effects.safetensors")
+    again = MeanEffects.load(tmp_path / "effects.safetensors")
+    assert again.conditions == effects.conditions
+    np.testing.assert_array_equal(again.delta, effects.delta)
