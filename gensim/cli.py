@@ -108,9 +108,11 @@ def _sample(parsed: argparse.Namespace) -> None:
 def _evaluate(parsed: argparse.Namespace) -> None:
     from gensim.jobs import evaluate_cells
 
-    evaluate_cells(
-        parsed.cells, parsed.run, truth=parsed.truth, controls=parsed.controls, out=parsed.out, seed=parsed.seed, say=_say
+    _, folder = evaluate_cells(
+        parsed.cells, parsed.run, truth=parsed.truth, controls=parsed.controls, out=parsed.out, seed=parsed.seed
     )
+    _say((folder / "report.txt").read_text())
+    _say(f"report: {folder}")
 
 
 def _simulate_screen(parsed: argparse.Namespace) -> None:

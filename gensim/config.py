@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from gensim.errors import ConfigError, nearest
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _tagged(key: str, default: str) -> BeforeValidator:
+    """Let a section be given without the key that says which kind it is, when it is of the default kind."""
+    return BeforeValidator(lambda value: {key: default, **value} if isinstance(value, dict) else value)
 
 
 class Section(BaseModel):
@@ -39,6 +44,8 @@ class DataConfig(Section):
     batch_column: str | None = None
     dose_column: str | None = None
     layer: str | None = None
+    library_size_column: str | None = None
+    """Counts of each cell over all genes, where the file holds only a panel of them; else the sum of its counts."""
     n_highly_variable_genes: PositiveInt | None = None
     """Select so many genes on training cells; perturbed genes that are measured are always kept."""
 
@@ -89,12 +96,13 @@ class GridSplit(Section):
     fraction: Fraction | None = None
 
 
+HoldOut = CellShareSplit | PerturbationSplit | CombinationSplit | ContextSplit | GridSplit
+
+
 class SplitConfig(Section):
     """Which cells are held out for the final score, and which train cells are held back for early stopping."""
 
-    test: CellShareSplit | PerturbationSplit | CombinationSplit | ContextSplit | GridSplit = Field(
-        CellShareSplit(), discriminator="hold_out"
-    )
+    test: Annotated[HoldOut, Field(discriminator="hold_out"), _tagged("hold_out", "cells")] = CellShareSplit()
     control_fraction: Fraction = 0.5
     """Share of the control cells of each context that is held out, to start simulated cells from."""
     validation_fraction: Fraction = 0.15
@@ -118,6 +126,9 @@ class MLPAutoencoderConfig(Section):
     patience_epochs: PositiveInt = 10
 
 
+AutoencoderConfig = PCAConfig | MLPAutoencoderConfig
+
+
 class OneHotConfig(Section):
     """A learned vector per training perturbation: it cannot tell about unseen ones."""
 
@@ -132,7 +143,9 @@ class TableConfig(Section):
 
 
 class PerturbationConfig(Section):
-    vectors: OneHotConfig | TableConfig = Field(OneHotConfig(), discriminator="kind")
+    vectors: Annotated[OneHotConfig | TableConfig, Field(discriminator="kind"), _tagged("kind", "one_hot")] = (
+        OneHotConfig()
+    )
     n_features: PositiveInt = 32
     """Length of the perturbation part of the condition vector."""
 
@@ -150,6 +163,9 @@ class SinkhornCouplingConfig(Section):
     reg: float = Field(0.05, gt=0)
     """Entropic regularisation in units of the mean squared distance of the group."""
     max_iterations: PositiveInt = 1000
+
+
+CouplingConfig = IndependentCouplingConfig | ExactCouplingConfig | SinkhornCouplingConfig
 
 
 class FlowMatchingConfig(Section):
@@ -205,23 +221,23 @@ class Config(Section):
     seed: int = 0
     data: DataConfig
     split: SplitConfig = SplitConfig()
-    autoencoder: PCAConfig | MLPAutoencoderConfig = Field(PCAConfig(), discriminator="kind")
+    autoencoder: Annotated[AutoencoderConfig, Field(discriminator="kind"), _tagged("kind", "pca")] = PCAConfig()
     perturbation: PerturbationConfig = PerturbationConfig()
-    coupling: IndependentCouplingConfig | ExactCouplingConfig | SinkhornCouplingConfig = Field(
-        ExactCouplingConfig(), discriminator="kind"
-    )
+    coupling: Annotated[CouplingConfig, Field(discriminator="kind"), _tagged("kind", "exact")] = ExactCouplingConfig()
     transport: FlowMatchingConfig = FlowMatchingConfig()
     field: ResidualMLPConfig = ResidualMLPConfig()
     solver: SolverConfig = SolverConfig()
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
-    def _columns_are_distinct(self) -> Self:
+    def _columns_fit_together(self) -> Self:
         data = self.data
         columns = [data.perturbation_column, *data.context_columns]
         columns += [c for c in (data.batch_column, data.dose_column) if c]
         if len(set(columns)) != len(columns):
             raise ValueError(f"data: one obs column is named for two purposes: {columns}")
+        if data.library_size_column is not None and data.scale != "counts":
+            raise ValueError(f"data.library_size_column is for data.scale=counts, not {data.scale}; leave it out")
         column = getattr(self.split.test, "column", None)
         if column is not None and column not in data.context_columns:
             raise ValueError(f"split.test.column={column!r} is not among data.context_columns={data.context_columns}")

@@ -1,5 +1,6 @@
 """What each command does, as functions: train, sample, evaluate, simulate a screen."""
 
+import json
 import logging
 from functools import partial
 from importlib.util import find_spec
@@ -11,14 +12,17 @@ from accelerate import Accelerator, PartialState
 
 from gensim import build
 from gensim.config import Config
-from gensim.data.cell_source import cell_source_from_file
+from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
 from gensim.data.pairs import PairSampler, make_groups
 from gensim.data.pseudobulk_file import write_pseudobulk
-from gensim.data.splits import Role
+from gensim.data.splits import Role, read_used_cells
 from gensim.errors import ConfigError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.report import write_report
+from gensim.metrics.results import Evaluation
+from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import MeanEffects
 from gensim.simulator import Simulator
 from gensim.store import CellStore
 from gensim.training.loop import Trainer
@@ -151,3 +155,66 @@ def _accelerator(config: Config, run: RunFolder, device: str) -> Accelerator:
     if device not in ("auto", "cpu") and accelerator.device.type != torch.device(device).type:
         raise ConfigError(f"--device {device}: Accelerate found {accelerator.device}; use auto or cpu")
     return accelerator
+
+
+def evaluate_cells(
+    cells: Path,
+    run: Path,
+    *,
+    truth: Path | None = None,
+    controls: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+) -> tuple[Evaluation, Path]:
+    """Score simulated against real cells, in the space and beside the baselines of a run; write the report.
+
+    Args:
+        cells: simulated cells, by `sample` or by anything else that has the run's genes and columns.
+        truth: real cells; None for the run's held-out cells. Cells that the run was trained or validated on are
+            left out by name, so the screen itself will do.
+        controls: control cells for the baselines; None for the run's held-back ones.
+        out: folder of the report; None for ``cells.evaluation`` beside ``cells.zarr``.
+
+    Returns:
+        The evaluation, and the folder that holds `report.txt`, `metrics.json` and `metrics.csv`.
+
+    Raises:
+        DataError: nothing to score, other genes, another scale, values that are not finite.
+        CheckpointError: `run` is not a run.
+    """
+    folder = RunFolder(run)
+    provenance = folder.provenance()
+    data = folder.config().data
+    space = MetricSpace.load(folder.prepared / "metric_space.safetensors")
+
+    def source(path: Path) -> FileCells:
+        return cell_source_from_file(path, data.model_copy(update={"layer": None}), space.genes)
+
+    real = source(truth or folder.held_out)
+    used = read_used_cells(run)
+    real, n_left_out = leave_out(real, used)
+    if n_left_out:
+        log.info("%d cells of %s were used in training and are left out", n_left_out, truth)
+    inputs = EvaluationInputs(
+        prediction=source(cells),
+        truth=real,
+        controls=leave_out(source(controls or folder.held_out), used)[0],
+        space=space,
+        effects=MeanEffects.load(folder.prepared / "mean_effects_genes.safetensors"),
+    )
+    evaluation = evaluate(inputs, seed)
+    target = out or cells.with_name(f"{cells.stem}.evaluation")
+    notes = [_reconstruction_note(folder)]
+    write_report(evaluation, target, {**provenance, "run": str(run), "cells": str(cells)}, notes)
+    return evaluation, target
+
+
+def _reconstruction_note(run: RunFolder) -> str:
+    """What the latents could hold at all, which bounds every gene-level result."""
+    found = json.loads((run.prepared / "reconstruction.json").read_text())
+    held_out = found["held_out"]
+    return (
+        f"autoencoder: {found['n_latents']} latents hold {held_out['variance_explained']:.1%} of the variance of "
+        f"{held_out['n_cells']:.0f} held-out cells (mean squared error {held_out['mse']:.4g}, log1p CP10k); "
+        "what they miss is carried over from the control cell"
+    )

@@ -39,7 +39,8 @@ from gensim.types import CellChunk, FloatArray
 #   zstd 3 (auto)    7.5   500  1210           8.0   620  1120      1.2   280   940
 #   blosc lz4 5 bit  1.4  1120  3440           5.5  2220  4550      1.1  2830  5580
 #   blosc zstd 1 bit 3.3   340   890          10.4   830  1380      1.1   780  2220
-# Plain zstd 1 finds the few distinct values in a row of log1p CP10k, which shuffled bytes hide, and outruns a disk.
+# Plain zstd 1 finds the few distinct values in a row of log1p CP10k, which shuffled bytes hide;
+# with it `write` is as fast as without any compressor (200 and 160 MB/s, decoded cells, disk flushed).
 COMPRESSOR = ZstdCodec(level=1)
 
 
@@ -137,7 +138,7 @@ class CellStore:
             files = [self._cells / name / "c" / str(chunk.index) for name in self._arrays]
             files[0] /= "0"  # X has a second dimension
             for file in files:
-                file.unlink(missing_ok=True)  # what a killed write left would be read where a chunk is not full
+                file.unlink(missing_ok=True)  # early zarr 3 reads what a killed write left in a chunk that is not full
             for name, values in self._values(chunk, x).items():
                 self._arrays[name][rows] = values
             for file in files:
@@ -185,7 +186,7 @@ class CellStore:
     def _read_mark(self, index: int) -> Pseudobulk:
         mark = self._mark(index)
         try:
-            with np.load(mark, allow_pickle=False) as arrays:
+            with mark.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return Pseudobulk.from_arrays(arrays)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise StoreError(

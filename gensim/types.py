@@ -79,37 +79,6 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Population:
-    """Cells of one condition.
-
-    Args:
-        condition: what all of them share.
-        x: (N, G) float32, log1p CP10k.
-        cells: (N,) names, unique.
-
-    Raises:
-        DataError: no cells, another number of names, repeated names, or a value that is not finite.
-    """
-
-    condition: Condition
-    x: FloatArray
-    cells: NDArray[np.str_]
-
-    def __post_init__(self) -> None:
-        where = f"population {self.condition.label!r}"
-        if self.x.ndim != 2 or len(self.x) == 0:
-            raise DataError(f"{where} has shape {self.x.shape}; (cells, genes) with at least one cell is needed")
-        if len(self.cells) != len(self.x):
-            raise DataError(f"{where} has {len(self.x)} cells and {len(self.cells)} names")
-        if len(set(self.cells.tolist())) != len(self.cells):
-            raise DataError(f"{where} repeats a cell name; make names unique")
-        bad = ~np.isfinite(self.x).all(axis=1)
-        if bad.any():
-            first = self.cells[int(np.argmax(bad))]
-            raise DataError(f"{where} has {int(bad.sum())} cells with values that are not finite, first {first!r}")
-
-
-@dataclass(frozen=True, slots=True)
 class ConditionBatch:
     """Conditions of B cells as tensors, in the codes of one run's vocabulary (0 is always none or unknown).
 

@@ -90,7 +90,7 @@ def test_order_of_cells_and_storage_do_not_matter():
 
 
 def test_missing_column_names_the_nearest():
-    with pytest.raises(DataError, match="no column 'perturbation' .*'perturbations'"):
+    with pytest.raises(DataError, match=r"no column 'perturbation' .*'perturbations'"):
         conditions_of(obs_of(perturbations=["A"]), config())
 
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gensim"
 
 FLOORS = [
     ("words", ["types", "errors", "seeding", "config"]),
-    ("mechanisms", ["ot", "nn", "solvers", "store", "store_schema", "pseudobulk", "pca", "atomic", "provenance", "metrics.distances"]),
+    ("mechanisms", ["ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "atomic", "provenance", "metrics.distances"]),
     ("domain", ["data", "perturbations", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", ["training", "simulate", "evaluate"]),
     ("wiring", ["build", "simulator", "jobs", "cli"]),

@@ -1,7 +1,7 @@
 """Cells that can be read a few at a time, by condition, as log1p CP10k over a fixed list of genes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from gensim.config import DataConfig
 from gensim.data.cell_file import CellFile
 from gensim.data.conditions import conditions_of
 from gensim.data.scale import LARGEST_LOG, to_log1p_cp10k
-from gensim.data.screen import Screen
+from gensim.data.screen import Screen, library_size_column, stored_library_size
 from gensim.errors import DataError, listing, nearest
 from gensim.types import CP10K, Condition, FloatArray, IntArray, first_difference
 
@@ -156,9 +156,21 @@ def cell_source_from_file(path: str | Path, data_config: DataConfig, genes: Sequ
         )
     conditions, condition_of = conditions_of(file.obs, data_config)
     columns = _columns(file.genes, tuple(genes), str(path))
-    return FileCells(
-        file, data_config, tuple(genes), columns, conditions, condition_of, _library_size(file, data_config.scale)
-    )
+    column = library_size_column(file, data_config)
+    library_size = None if column is None else stored_library_size(file, column).astype(np.float32)
+    return FileCells(file, data_config, tuple(genes), columns, conditions, condition_of, library_size)
+
+
+def leave_out(cells: FileCells, names: Collection[str]) -> tuple[FileCells, int]:
+    """The cells of a file without those of the given names, and how many were left out."""
+    known = set(names)
+    left_out = np.array([name in known for name in cells.file.cells.tolist()], dtype=bool)
+    condition_of = np.where(left_out, -1, cells.condition_of)
+    present = np.unique(condition_of[~left_out])
+    conditions = tuple(cells.conditions[k] for k in present)
+    row = np.full(len(cells.conditions) + 1, -1, dtype=np.int64)
+    row[present] = np.arange(len(present))
+    return replace(cells, conditions=conditions, condition_of=row[condition_of]), int(left_out.sum())
 
 
 def _check_simulated(block: sparse.csr_matrix, scale: str, where: str, cells: NDArray[np.str_]) -> None:
@@ -225,15 +237,6 @@ def _columns(theirs: tuple[str, ...], wanted: tuple[str, ...], where: str) -> In
             f"first difference (wanted, file): {difference}"
         )
     return np.array([position[gene] for gene in wanted], dtype=np.int64)
-
-
-def _library_size(file: CellFile, scale: str) -> FloatArray | None:
-    column = file.uns_gensim.get("library_size_column")
-    if column is None or scale == "log1p_cp10k":
-        return None
-    if column not in file.obs:
-        raise DataError(f"{str(file.path)!r} names {column!r} as its library sizes and has no such obs column")
-    return np.asarray(file.obs[column], dtype=np.float32)
 
 
 def _rows_of(condition: Condition, conditions: tuple[Condition, ...], condition_of: IntArray) -> IntArray:

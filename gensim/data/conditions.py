@@ -35,7 +35,7 @@ def column_codes(obs: pd.DataFrame, column: str, where: str = "obs") -> tuple[tu
     """
     require_column(obs, column, where)
     codes, values = pd.factorize(obs[column], use_na_sentinel=True)
-    texts = np.array([str(value) for value in values], dtype=object)
+    texts = np.array([str(value) for value in np.asarray(values)], dtype=object)
     blank = np.array([not text.strip() for text in texts], dtype=bool)
     bad = codes < 0
     if blank.any():
@@ -93,10 +93,10 @@ def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Conditio
 
 
 def _dose_codes(obs: pd.DataFrame, column: str, perturbed: np.ndarray) -> tuple[list[float | None], IntArray]:
-    """Distinct doses and the code of each cell; code 0 is None, for controls."""
+    """Distinct doses and the code of each cell; code 0 is a missing one, which only controls may have."""
     require_column(obs, column, "obs")
     codes, values = pd.factorize(obs[column], use_na_sentinel=True)
-    doses = [parse_dose(value) for value in values]
+    doses = [parse_dose(value) for value in np.asarray(values)]
     good = np.array([False, *(dose is not None for dose in doses)])[codes + 1]
     bad = perturbed & ~good
     if bad.any():
@@ -105,7 +105,7 @@ def _dose_codes(obs: pd.DataFrame, column: str, perturbed: np.ndarray) -> tuple[
             f"obs: dose column {column!r} is missing, negative or not a number in {int(bad.sum())} perturbed cells, "
             f"first {str(obs.index[row])!r} with {obs[column].iloc[row]!r}; a dose is a finite number, 0 or more"
         )
-    return [None, *doses], np.where(perturbed, codes + 1, 0).astype(np.int64)
+    return [None, *doses], (codes + 1).astype(np.int64)
 
 
 def parse_dose(value: object) -> float | None:

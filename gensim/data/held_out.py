@@ -11,8 +11,7 @@ from gensim.atomic import atomic_path
 from gensim.config import DataConfig
 from gensim.data.screen import Screen
 from gensim.data.splits import Role, Split
-
-LIBRARY_SIZE = "library_size"
+from gensim.store_schema import LIBRARY_SIZE
 
 
 def write_held_out(path: str | Path, screen: Screen, split: Split, config: DataConfig) -> None:

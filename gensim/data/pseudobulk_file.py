@@ -8,6 +8,7 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gensim.atomic import atomic_path
 from gensim.errors import DataError
@@ -46,21 +47,20 @@ def write_pseudobulk(
     if path.suffix != ".h5ad":
         raise DataError(f"pseudobulk is written as .h5ad, got {str(path)!r}; end the name in .h5ad")
     _check(pseudobulk, conditions, genes)
-    scattered = {
-        name: np.full((len(conditions), len(genes)), np.nan) for name in ("mean", "variance", "detection_rate")
-    }
-    for name, values in scattered.items():
-        values[pseudobulk.condition] = getattr(pseudobulk, name)
-    sums = np.zeros((len(conditions), len(genes)))
-    sums[pseudobulk.condition] = pseudobulk.count_sum
+
+    def table(values: NDArray[Any], absent: float = np.nan) -> NDArray[np.float64]:
+        out = np.full((len(conditions), len(genes)), absent)
+        out[pseudobulk.condition] = values
+        return out
+
     cells = ad.AnnData(
-        X=sums,
+        X=table(pseudobulk.count_sum, absent=0.0),
         obs=_obs(pseudobulk, conditions),
         var=pd.DataFrame(index=pd.Index(list(genes), dtype=object)),
         layers={
-            "mean_log1p_cp10k": scattered["mean"],
-            "variance": scattered["variance"],
-            "detection_rate": scattered["detection_rate"],
+            "mean_log1p_cp10k": table(pseudobulk.mean),
+            "variance": table(pseudobulk.variance),
+            "detection_rate": table(pseudobulk.detection_rate),
         },
         uns={"gensim": json.dumps({**provenance, "x": _what_x_is(pseudobulk)}, allow_nan=False)},
     )
@@ -77,7 +77,7 @@ def _check(pseudobulk: Pseudobulk, conditions: pd.DataFrame, genes: Sequence[str
         raise DataError(
             f"the pseudobulk has condition {last} and the table has {len(conditions)} rows; use its own table"
         )
-    labels = conditions["condition"] if "condition" in conditions else None
+    labels = conditions.get("condition")
     if labels is None or labels.isna().any() or labels.duplicated().any():
         raise DataError("the table of conditions needs a column 'condition' with a label of its own for every row")
     for name in (N_CELLS, MISSING):
@@ -93,8 +93,10 @@ def _obs(pseudobulk: Pseudobulk, conditions: pd.DataFrame) -> pd.DataFrame:
     index = pd.Index(conditions["condition"].astype(str).tolist(), dtype=object)
     obs = pd.DataFrame(index=index)
     for column in obs_columns(conditions, "condition"):
-        categorical = column.categories is not None
-        obs[column.name] = pd.Categorical.from_codes(column.values, column.categories) if categorical else column.values
+        if column.categories is None:
+            obs[column.name] = column.values
+        else:
+            obs[column.name] = pd.Categorical.from_codes(column.values.tolist(), pd.Index(column.categories))
     obs[N_CELLS] = n_cells
     obs[MISSING] = pd.Categorical(why)
     return obs

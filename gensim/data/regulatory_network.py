@@ -32,6 +32,7 @@ MASTER_SHARE = 0.4
 ACTIVATOR_SHARE = 0.7
 HOUSEKEEPING_SHARE = 0.1
 MOST_REGULATORS_PER_GENE = 4
+REGULATORS_PER_MODULE, MODULE_PREFERENCE = 5, 8.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class RegulatoryNetwork:
 
     @cached_property
     def contributions(self) -> NDArray[np.float64]:
-        """(R, G) signed maximal contributions K, such that half of each adds up to what the leak leaves to regulators."""
+        """(R, G) signed maximal contributions K: half of a gene's |K| adds up to what the leak leaves to regulators."""
         return 2 * self.signed_share * (self.decay * self.level - self.leak)
 
     def edges(self) -> pd.DataFrame:
@@ -111,14 +112,37 @@ class RegulatoryNetwork:
         influence[np.arange(len(self.regulators)), self.regulators] += 1
         return influence
 
+    def wiring_vectors(self, n: int) -> pd.DataFrame:
+        """A vector per regulator from the wiring alone: leading singular directions of its propagated influence.
+
+        F of `propagated_influence` is decomposed as F = U S V'; the first n columns of U S are returned, signs made
+        such that each column's largest entry is positive.
+
+        Returns:
+            (R, n) float32 with columns v1, v2, ...; its index ``perturbation`` holds the regulators.
+
+        Raises:
+            DataError: `n` is not between 1 and R.
+        """
+        most = len(self.regulators)
+        if not 1 <= n <= most:
+            raise DataError(f"vectors of length {n} asked for; {most} regulators give lengths from 1 to {most}")
+        u, s, _ = np.linalg.svd(self.propagated_influence(), full_matrices=False)
+        vectors = u[:, :n] * s[:n]
+        vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(n)])
+        index = pd.Index(self.regulator_names, name="perturbation")
+        return pd.DataFrame(vectors.astype(np.float32), index, [f"v{i + 1}" for i in range(n)])
+
 
 def draw_network(seed: int, n_genes: int, n_regulators: int) -> RegulatoryNetwork:
     """A drawn acyclic network: regulators come first and are regulated only by regulators before them.
 
     The first 40 % of the regulators are masters, which nothing regulates. One gene in ten of the others has no
-    regulator either (housekeeping). The in-degree k of the rest is 1 to 4 with probability proportional to 1/k;
-    regulators are chosen with probability proportional to rank^-0.8, ranks drawn, which makes a few of them hubs.
-    Every regulator has a target. 70 % of the edges activate.
+    regulator either (housekeeping). The in-degree of the rest is 1 to 4, all alike. A gene's first regulator is
+    chosen with probability proportional to rank^-0.8, ranks drawn, which makes a few of them hubs; its others in the
+    same way, but 8 times as likely from the module of the first (5 regulators each, interleaved), so that modules
+    regulate overlapping sets of genes, as in dense overlapping regulons (Shen-Orr et al. 2002). Every regulator has a
+    target. 70 % of the edges activate.
 
     Raises:
         DataError: fewer than one regulator, or no gene left that is none.
@@ -130,15 +154,21 @@ def draw_network(seed: int, n_genes: int, n_regulators: int) -> RegulatoryNetwor
     rng = numpy_generator(seed, "regulatory_network", n_genes, n_regulators)
     n_masters = max(1, round(MASTER_SHARE * n_regulators))
     attraction = rng.permutation((1.0 + np.arange(n_regulators)) ** -0.8)
-    degrees = 1 + np.arange(MOST_REGULATORS_PER_GENE)
+    module = np.arange(n_regulators) % max(1, n_regulators // REGULATORS_PER_MODULE)
     pairs: list[tuple[int, int]] = []
     for target in range(n_masters, n_genes):
         if target >= n_regulators and rng.random() < HOUSEKEEPING_SHARE:
             continue
         n_candidates = min(target, n_regulators)
-        degree = min(int(rng.choice(degrees, p=(1 / degrees) / (1 / degrees).sum())), n_candidates)
-        chance = attraction[:n_candidates] / attraction[:n_candidates].sum()
-        pairs += [(int(r), target) for r in rng.choice(n_candidates, degree, replace=False, p=chance)]
+        degree = min(int(rng.integers(1, MOST_REGULATORS_PER_GENE + 1)), n_candidates)
+        chance = attraction[:n_candidates].copy()
+        first = int(rng.choice(n_candidates, p=chance / chance.sum()))
+        chance[module[:n_candidates] == module[first]] *= MODULE_PREFERENCE
+        chance[first] = 0
+        pairs.append((first, target))
+        if degree > 1:
+            others = rng.choice(n_candidates, degree - 1, replace=False, p=chance / chance.sum())
+            pairs += [(int(regulator), target) for regulator in others]
     idle = np.setdiff1d(np.arange(n_regulators), [r for r, _ in pairs])
     pairs += [(int(r), int(rng.integers(n_regulators, n_genes))) for r in idle]
     pairs.sort()

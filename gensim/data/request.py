@@ -85,7 +85,10 @@ def read_request(
     if len(table) == 0:
         raise DataError(f"{where} has a header but no row; ask for at least one condition")
     conditions, n_cells = [], []
-    for (_, record), row in zip(table[needed].iterrows(), rows, strict=True):
+    # Column by column, because a row of a DataFrame would turn float32 doses into float64.
+    values = [table[column].to_numpy() for column in needed]
+    for fields, row in zip(zip(*values, strict=True), rows, strict=True):
+        record = dict(zip(needed, fields, strict=True))
         place = f"{where}, row {row}"
         conditions.append(_condition(record, config, known_contexts, place))
         n_cells.append(_count(record[N_CELLS], place))
@@ -145,7 +148,7 @@ def _check_columns(table: pd.DataFrame, needed: list[str], config: DataConfig, w
 
 
 def _condition(
-    record: pd.Series, config: DataConfig, known_contexts: Mapping[str, AbstractSet[str]], place: str
+    record: Mapping[str, object], config: DataConfig, known_contexts: Mapping[str, AbstractSet[str]], place: str
 ) -> Condition:
     label = _text(record[PERTURBATION])
     if not label:

@@ -211,7 +211,7 @@ def _batches(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[str, ...], In
 def _read_matrices(files: list[CellFile], config: DataConfig) -> tuple[sparse.csr_matrix, FloatArray]:
     data, indices, sizes, library_size = [], [], [], []
     for file in files:
-        column = file.uns_gensim.get("library_size_column")
+        column = library_size_column(file, config)
         for rows, block in file.blocks():
             check_scale(block, config.scale, file.where, file.cells[rows], allow_empty=column is not None)
             data.append(block.data)
@@ -220,7 +220,7 @@ def _read_matrices(files: list[CellFile], config: DataConfig) -> tuple[sparse.cs
             if column is None and config.scale == "counts":
                 library_size.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())
         if column is not None:
-            library_size.append(_stored_library_size(file, column))
+            library_size.append(stored_library_size(file, column))
         elif config.scale != "counts":
             library_size.append(np.full(file.n_cells, CP10K))
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(sizes), dtype=np.int64)])
@@ -229,7 +229,18 @@ def _read_matrices(files: list[CellFile], config: DataConfig) -> tuple[sparse.cs
     return x, np.concatenate(library_size).astype(np.float32)
 
 
-def _stored_library_size(file: CellFile, column: str) -> NDArray[np.float64]:
+def library_size_column(file: CellFile, config: DataConfig) -> str | None:
+    """Obs column of the library sizes: what gensim noted in the file, else what the config names; None: row sums."""
+    noted: str | None = file.uns_gensim.get("library_size_column")
+    return noted or config.library_size_column
+
+
+def stored_library_size(file: CellFile, column: str) -> NDArray[np.float64]:
+    """(N,) library sizes from an obs column.
+
+    Raises:
+        DataError: no such column, or a value that is not a positive number.
+    """
     where = f"{file.where}, obs"
     require_column(file.obs, column, where)
     values = pd.to_numeric(file.obs[column], errors="coerce").to_numpy(dtype=np.float64)

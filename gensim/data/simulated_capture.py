@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.data.simulated_effect import refuse_outside
 from gensim.seeding import numpy_generator
 from gensim.types import FloatArray, IntArray
 
@@ -40,7 +41,14 @@ class Capture:
 def draw_capture(
     seed: int, batches: tuple[str, ...], n_genes: int, counts_per_gene: float, library_spread: float, dispersion: float
 ) -> Capture:
-    """The capture of named batches, each drawn by seed and name; a single batch has factors 1."""
+    """The capture of named batches, each drawn by seed and name; a single batch has factors 1.
+
+    Raises:
+        DataError: `counts_per_gene` is not positive, or `library_spread` or `dispersion` is negative.
+    """
+    refuse_outside("counts_per_gene", counts_per_gene, 0 < counts_per_gene < np.inf, "above 0 and finite")
+    refuse_outside("library_spread", library_spread, 0 <= library_spread < np.inf, "0 or more, and finite")
+    refuse_outside("dispersion", dispersion, 0 <= dispersion < np.inf, "0 or more, and finite")
     depth, bias = np.ones(len(batches)), np.ones((len(batches), n_genes))
     if len(batches) > 1:
         for i, name in enumerate(batches):

@@ -163,43 +163,6 @@ def write_split(folder: str | Path, screen: Screen, split: Split) -> None:
     write_json(folder / DEFINITION, content)
 
 
-def read_split(folder: str | Path, screen: Screen) -> Split:
-    """Read a split back for the same cells, in whatever order the screen has them.
-
-    Raises:
-        SplitError: a file is missing or damaged, the cells are not those of the screen, the digest differs, or the
-            split leaks (`check_split`).
-    """
-    folder = Path(folder)
-    for name in (DEFINITION, CELLS):
-        if not (folder / name).is_file():
-            raise SplitError(f"{str(folder / name)!r} is missing; a run folder made by training holds it")
-    try:
-        content = json.loads((folder / DEFINITION).read_text())
-        definition, written = dict(content["definition"]), str(content["digest"])
-        table = pd.read_parquet(folder / CELLS, columns=["cell", "role"])
-        codes = table["role"].map({role.name.lower(): int(role) for role in Role}).to_numpy(dtype=np.float64)
-        by_cell = pd.Series(codes, index=table["cell"]).groupby(level=0).first()
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise SplitError(f"the split in {str(folder)!r} cannot be read ({error}); it was damaged or edited") from error
-    position = pd.Index(by_cell.index).get_indexer(screen.cells.astype(object))
-    missing = screen.cells[position < 0]
-    if len(missing) or len(table) != len(screen):
-        unknown = sorted(set(table["cell"]) - set(screen.cells.tolist()))
-        first = f"{len(missing)} cells of the data are not in it ({listing(missing, 3) or 'none'}), "
-        first += f"{len(unknown)} of its cells are not in the data ({listing(unknown, 3) or 'none'})"
-        raise SplitError(
-            f"the split in {str(folder)!r} is for other cells: {first}; use the data that the run was made of"
-        )
-    role = by_cell.to_numpy()[position]
-    found = None if np.isnan(role).any() else _digest(screen, role.astype(np.int8), definition)
-    if found != written:
-        raise SplitError(f"the split in {str(folder)!r} has digest {found}, {DEFINITION} says {written}; it was edited")
-    split = Split(role.astype(np.int8), definition, written)
-    check_split(screen, split)
-    return split
-
-
 def _digest(screen: Screen, role: NDArray[np.int8], definition: dict[str, Any]) -> str:
     """Digest of a definition and of (cell, role), sorted by cell."""
     order = np.argsort(screen.cells, kind="stable")
@@ -231,3 +194,17 @@ def _shuffled(screen: Screen, rows: IntArray, condition: Condition, seed: int) -
 
 def _conditions_in(screen: Screen, counts: IntArray) -> list[Condition]:
     return [condition for condition, count in zip(screen.conditions, counts, strict=True) if count > 0]
+
+
+def read_used_cells(folder: str | Path) -> set[str]:
+    """Names of the cells that a run was trained or validated on, from what `write_split` left in its folder.
+
+    Raises:
+        SplitError: the file is missing or damaged.
+    """
+    path = Path(folder) / CELLS
+    try:
+        table = pd.read_parquet(path, columns=["cell", "role"])
+    except (ValueError, KeyError, OSError) as error:
+        raise SplitError(f"the split {str(path)!r} cannot be read ({error}); train the run again") from error
+    return set(table["cell"][table["role"] != Role.HELD_OUT.name.lower()])

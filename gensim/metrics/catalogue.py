@@ -115,7 +115,8 @@ CATALOGUE = (
     ),
     Metric(
         key="l2_delta",
-        name="L2 of the difference of effects (delta), all genes; both against the same controls, which cancel",
+        name="L2 of the difference of effects (delta), all genes, both against the same controls, which cancel; the "
+        "sampling noise of both means adds to it, so more predicted cells may pass a replicate",
         function=lambda c: l2_delta(c.real.mean, c.predicted.mean),
         better="lower",
         range=(0.0, math.inf),
@@ -136,4 +137,3 @@ CATALOGUE = (
         source="Pearson correlation of pseudobulk effects",
     ),
 )
-"""`l2_delta` is not corrected for the number of cells: noise of both means adds to it."""

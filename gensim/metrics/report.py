@@ -4,14 +4,14 @@ import csv
 import io
 import json
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from gensim.atomic import atomic_path
 from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.results import MODEL, ConditionResult, Evaluation, GroupSummary
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
@@ -22,28 +22,35 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 def write_report(
-    evaluation: Evaluation, folder: str | Path, provenance: Mapping[str, Any] | None = None
+    evaluation: Evaluation,
+    folder: str | Path,
+    provenance: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> tuple[Path, Path, Path]:
-    """Write `report.txt`, `metrics.json` and `metrics.csv` into `folder`, each in one step (temporary file, rename).
+    """Write `report.txt`, `metrics.json` and `metrics.csv` into `folder`, each whole or not at all.
 
     Args:
         evaluation: what `evaluate` returned.
         folder: made if it does not exist; older reports in it are replaced.
         provenance: JSON-serialisable facts to keep beside the numbers, such as digests and versions.
+        notes: lines that a reader of the numbers should know, such as what the latents could hold.
 
     Returns:
         The three paths, in that order.
+
+    Raises:
+        StoreError: the folder cannot be written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(evaluation, provenance), indent=1, allow_nan=False) + "\n"
-    files = {"report.txt": as_text(evaluation), "metrics.json": text, "metrics.csv": as_csv(evaluation)}
+    everything = {**as_json(evaluation, provenance), "notes": list(notes)}
+    text = json.dumps(everything, indent=1, allow_nan=False) + "\n"
+    report = as_text(evaluation) + "".join(f"{note}\n" for note in notes)
+    files = {"report.txt": report, "metrics.json": text, "metrics.csv": as_csv(evaluation)}
     for name, content in files.items():
-        temporary = folder / f".{name}.partial"
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, folder / name)
-    report, metrics, table = (folder / name for name in files)
-    return report, metrics, table
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    text_path, metrics_path, table_path = (folder / name for name in files)
+    return text_path, metrics_path, table_path
 
 
 def as_text(evaluation: Evaluation) -> str:

@@ -99,6 +99,7 @@ class Trainer:
                 progress = replace(progress, step=progress.step + 1, seconds=time.perf_counter() - began)
                 bar.update(task, advance=cells_per_step, loss=f"{loss_value:.4f}")
                 if progress.step % steps_per_validation == 0 or progress.step == last_step:
+                    loss_value = float(accelerator.reduce(loss.detach(), reduction="mean"))
                     self._log(progress.step, {"loss": loss_value, "gradient_norm": norm_value, "learning_rate": rate})
                     progress = self._validate(average, progress)
                     if accelerator.is_main_process:

@@ -1,0 +1,217 @@
+"""Evaluation of Gaussian populations whose scores are known beforehand."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from scipy.spatial.distance import cdist, pdist
+
+from gensim.data.cell_source import ArrayCells
+from gensim.errors import DataError
+from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.metrics.space import MetricSpace
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.types import Condition
+
+N_GENES, NOISE, BASE = 20, 0.3, 3.0
+GENES = tuple(f"G{i:02d}" for i in range(N_GENES))
+CONTROL = Condition(())
+CONDITIONS = tuple(Condition((f"P{i}",)) for i in range(5))
+EFFECTS = np.random.default_rng(0).normal(0, 0.4, size=(len(CONDITIONS), N_GENES)).astype(np.float32)
+ENERGIES = ("energy_distance_pca", "energy_distance_genes", "mmd2_rbf_pca")
+
+
+def gaussian(seed, populations, n=60):
+    """Cells of every condition in `populations`, (condition, shift) pairs, around BASE."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(BASE + shift, NOISE, size=(n, N_GENES)) for _, shift in populations])
+    return ArrayCells(
+        GENES,
+        tuple(condition for condition, _ in populations),
+        np.repeat(np.arange(len(populations)), n),
+        x.astype(np.float32),
+    )
+
+
+PERTURBED = list(zip(CONDITIONS, EFFECTS, strict=True))
+TRUTH = gaussian(1, PERTURBED)
+CONTROLS = gaussian(2, [(CONTROL, 0.0)], n=200)
+SPACE = MetricSpace.fit(sparse.csr_matrix(gaussian(3, [(CONTROL, 0.0), *PERTURBED]).x), GENES, n=8)
+
+
+def inputs(prediction, truth=TRUTH, controls=CONTROLS, effects=None):
+    return EvaluationInputs(prediction, truth, controls, SPACE, effects)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Matrices this small only lose by being shared among threads, most of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def of_truth():
+    """The model draws from the true populations, and two conditions were seen, with their exact effects."""
+    effects = MeanEffects(CONDITIONS[:2], EFFECTS[:2])
+    return evaluate(inputs(gaussian(4, PERTURBED, n=30), effects=effects))
+
+
+def test_model_that_is_the_truth_scores_one(of_truth):
+    scores = of_truth.group("all").scores
+    for metric in ENERGIES:
+        assert scores["model", metric].value == pytest.approx(1.0, abs=0.05)
+    # The model has as many cells as the replicate, so its mean has the same noise.
+    assert scores["model", "l2_delta"].value == pytest.approx(1.0, abs=0.05)
+    averages = of_truth.group("all").averages
+    assert averages["model", "pearson_delta"].value > 0.95
+    assert averages["replicate", "pearson_delta"].value > 0.95
+
+
+def test_exact_training_mean_scores_one_where_seen_and_not_where_unseen(of_truth):
+    seen, unseen = of_truth.group("seen"), of_truth.group("unseen")
+    assert (seen.n_conditions, unseen.n_conditions) == (2, 3)
+    for metric in ENERGIES:
+        assert seen.scores["training_mean", metric].value == pytest.approx(1.0, abs=0.05)
+        assert unseen.scores["training_mean", metric].value < 0.6
+    # Its effect is its shift exactly, against a reference with noise only.
+    assert seen.averages["training_mean", "pearson_delta"].value > 0.98
+
+
+def test_model_that_is_the_control_scores_zero():
+    prediction = gaussian(5, [(condition, 0.0) for condition in CONDITIONS], n=30)
+    evaluation = evaluate(inputs(prediction))
+    for (row, metric), score in evaluation.group("all").scores.items():
+        assert row == "model"
+        assert score.value == pytest.approx(0.0, abs=0.05), metric
+    assert [group.name for group in evaluation.groups] == ["all"]
+    assert all(result.seen is None for result in evaluation.results)
+
+
+def test_no_change_has_no_correlation_and_says_so(of_truth):
+    estimate = of_truth.group("all").averages["no_change", "pearson_delta"]
+    assert (estimate.value, estimate.n) == (None, 0)
+    assert "predicted effect is 0" in estimate.reason
+
+
+def test_values_without_halves_equal_an_oracle():
+    truth = gaussian(6, PERTURBED[:1], n=3)
+    prediction = gaussian(7, PERTURBED[:1], n=10)
+    (result,) = evaluate(inputs(prediction, truth)).results
+    x, y = np.float64(truth.x), np.float64(prediction.x)
+    expected = 2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean()
+    assert result.measurements["model", "energy_distance_genes"].value == pytest.approx(expected, rel=1e-9)
+    x, y = np.float64(SPACE.project(truth.x)), np.float64(SPACE.project(prediction.x))
+    expected = 2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean()
+    assert result.measurements["model", "energy_distance_pca"].value == pytest.approx(expected, rel=1e-9)
+    gammas = 1 / (2 * np.median(pdist(x, "sqeuclidean")) * np.array([0.5, 1, 2]))
+    assert result.gammas == pytest.approx(gammas, rel=1e-9)
+    l2 = np.linalg.norm(truth.x.mean(0, dtype=float) - prediction.x.mean(0, dtype=float))
+    assert result.measurements["model", "l2_delta"].value == pytest.approx(l2, rel=1e-9)
+    replicate = result.measurements["replicate", "energy_distance_pca"]
+    assert replicate.value is None
+    assert replicate.reason == "the condition has 3 real cells; a replicate needs at least 4"
+    assert "replicate: the condition has 3 real cells" in result.scores["model", "l2_delta"].reason
+
+
+def test_shared_controls_do_not_make_effects_of_nothing_correlate():
+    """Without any effect and with few controls, effects taken against one control mean would correlate by about 0.8."""
+    contexts = [(("donor", f"D{i}"),) for i in range(15)]
+    conditions = [Condition(("P",), context) for context in contexts]
+    controls = gaussian(8, [(c.control, 0.0) for c in conditions], n=10)
+    truth = gaussian(9, [(c, 0.0) for c in conditions], n=80)
+    # Cells as a model makes them that started from the controls and changed nothing.
+    rng = np.random.default_rng(10)
+    started = rng.integers(0, 10, size=(len(conditions), 80))
+    x = np.concatenate([controls.x[controls.rows(c.control)][s] for c, s in zip(conditions, started, strict=True)])
+    prediction = ArrayCells(GENES, tuple(conditions), np.repeat(np.arange(len(conditions)), 80), x)
+    averages = evaluate(inputs(prediction, truth, controls), n_repeats=2).group("all").averages
+    # 20 genes, 15 conditions: a mean correlation of nothing has a standard error of about 0.06.
+    assert abs(averages["replicate", "pearson_delta"].value) < 0.25
+    assert abs(averages["model", "pearson_delta"].value) < 0.25
+
+
+def test_one_predicted_cell_leaves_effects_only():
+    (result,) = evaluate(inputs(gaussian(11, PERTURBED[:1], n=1), gaussian(12, PERTURBED[:1]))).results
+    for row in ("model", "replicate", "no_change"):
+        measurement = result.measurements[row, "energy_distance_pca"]
+        assert measurement.value is None
+        assert "second population has 1 cell" in measurement.reason
+    assert result.measurements["model", "l2_delta"].value > 0
+
+
+def test_single_control_cell_leaves_no_correlation():
+    evaluation = evaluate(inputs(gaussian(13, PERTURBED), controls=gaussian(14, [(CONTROL, 0.0)], n=1)))
+    estimate = evaluation.group("all").averages["model", "pearson_delta"]
+    assert estimate.value is None
+    assert "1 held-back control cell" in estimate.reason
+
+
+def test_values_do_not_depend_on_the_other_conditions():
+    prediction = gaussian(15, PERTURBED)
+    together = evaluate(inputs(prediction), seed=7).results[3]
+    only = ArrayCells(GENES, CONDITIONS[3:4], np.zeros(60, dtype=np.int64), TRUTH.read(TRUTH.rows(CONDITIONS[3])))
+    (alone,) = evaluate(inputs(prediction, only), seed=7).results
+    # The order of summation differs with nothing here, so the numbers are the same.
+    assert dict(alone.measurements) == dict(together.measurements)
+    (other,) = evaluate(inputs(prediction, only), seed=8).results
+    assert other.measurements["model", "l2_delta"] != together.measurements["model", "l2_delta"]
+
+
+def test_no_more_cells_are_read_at_once_than_allowed():
+    class Counting(ArrayCells):
+        largest: list = []  # noqa: RUF012
+
+        def read(self, rows):
+            self.largest.append(len(rows))
+            return ArrayCells.read(self, rows)
+
+    prediction = Counting(GENES, CONDITIONS, *(getattr(gaussian(16, PERTURBED), n) for n in ("condition_of", "x")))
+    (result, *_) = evaluate(inputs(prediction), max_cells=25).results
+    assert max(Counting.largest) == 25
+    assert (result.cells["predicted"], result.cells["predicted_used"], result.cells["truth_used"]) == (60, 25, 25)
+    assert result.cells["controls_drawn"] == 25
+
+
+def test_unmatched_conditions_are_listed():
+    elsewhere = Condition(("P0",), (("donor", "D9"),))
+    truth = gaussian(17, [*PERTURBED[:2], (elsewhere, 0.0), (CONTROL, 0.0)])
+    prediction = gaussian(18, [PERTURBED[0], (elsewhere, 0.0), PERTURBED[4], (CONTROL, 0.0)])
+    evaluation = evaluate(inputs(prediction, truth))
+    assert [result.condition for result in evaluation.results] == [CONDITIONS[0]]
+    reasons = dict(evaluation.not_scored)
+    assert reasons[CONDITIONS[1]] == "no cell was predicted for this condition"
+    assert reasons[elsewhere] == "no held-back control cells of its context 'control | D9'"
+    assert len(reasons) == 2
+    (warning,) = evaluation.warnings
+    assert "ignored" in warning
+    assert "'P4'" in warning
+
+
+def test_nothing_to_score_is_refused():
+    with pytest.raises(DataError, match=r"nothing to score: .*'P1'.*'P0'.*did you mean"):
+        evaluate(inputs(gaussian(19, PERTURBED[:1]), gaussian(20, PERTURBED[1:2])))
+
+
+def test_other_genes_are_refused_by_name():
+    prediction = gaussian(21, PERTURBED)
+    other = ArrayCells((*GENES[:5], "X5", *GENES[6:]), prediction.conditions, prediction.condition_of, prediction.x)
+    with pytest.raises(DataError, match=r"prediction has other genes.*position 5 is 'G05' in the one and 'X5'"):
+        inputs(other)
+    with pytest.raises(DataError, match="mean effects are over 3 genes, not 20"):
+        inputs(prediction, effects=MeanEffects(CONDITIONS[:1], np.zeros((1, 3), np.float32)))
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "1 cells have values that are not finite"), (1e5, "'G02'")])
+def test_bad_values_are_refused(value, message):
+    prediction = gaussian(22, PERTURBED)
+    prediction.x[70, 2] = value
+    with pytest.raises(DataError, match=f"prediction 'P1': .*{message}"):
+        evaluate(inputs(prediction))
+
+
+def test_settings_that_leave_nothing_are_refused():
+    with pytest.raises(DataError, match="n_repeats=0"):
+        evaluate(inputs(TRUTH), n_repeats=0)

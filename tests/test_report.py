@@ -1,0 +1,97 @@
+"""Reports carry every number, or the reason for its absence."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.report import as_csv, as_json, as_text, write_report
+from gensim.metrics.results import ROWS, ConditionResult, Evaluation, Measurement, summarise
+from gensim.metrics.scores import Estimate
+from gensim.types import Condition
+
+KEYS = [metric.key for metric in CATALOGUE]
+VALUES = {"no_change": 5.0, "training_mean": 4.0, "replicate": 1.0, "model": 2.0}
+NEVER = Condition(("never",), (("donor", "D, 1"),))
+
+
+def result(name, seen, without=()):
+    measurements = {
+        (row, key): Measurement(None, reason="too few cells")
+        if (row, key) in without
+        else Measurement(VALUES[row] + (name == "B"), 0.1)
+        for row in ROWS
+        for key in KEYS
+    }
+    scores = {("model", key): Estimate(0.75, None, None, 1) for key in KEYS}
+    cells = {"truth": 9, "truth_used": 8, "predicted": 7, "predicted_used": 6, "controls": 5, "controls_drawn": 5}
+    return ConditionResult(Condition((name,)), seen, cells, (1.0, 0.5, 0.25), measurements, scores)
+
+
+@pytest.fixture
+def evaluation():
+    results = (result("A", True), result("B", False, without={("model", KEYS[0]), ("replicate", KEYS[1])}))
+    return Evaluation(results, summarise(results, 0), ((NEVER, "no cell"),), ("ignored: x",), 3, 5, 2000)
+
+
+def test_averages_take_the_conditions_that_have_a_value(evaluation):
+    group = evaluation.group("all")
+    assert group.averages["model", KEYS[1]].value == pytest.approx(2.5)
+    assert (group.averages["model", KEYS[0]].value, group.averages["model", KEYS[0]].n) == (2.0, 1)
+    # Scores compare rows over the same conditions: here both (5.5 - 2.5) / (5.5 - 1.5), there A alone (5 - 2) / 4.
+    assert group.scores["model", KEYS[2]].value == pytest.approx(0.75)
+    assert (group.scores["model", KEYS[1]].value, group.scores["model", KEYS[1]].n) == (0.75, 1)
+    assert evaluation.group("unseen").averages["model", KEYS[0]].reason == "too few cells"
+    assert all(metric != "pearson_delta" for _, metric in group.scores)
+
+
+def test_json_is_strict_and_holds_reasons_catalogue_and_provenance(evaluation):
+    content = json.loads(json.dumps(as_json(evaluation, {"run": "digest"}), allow_nan=False))
+    assert content["provenance"] == {"run": "digest"}
+    assert [row["key"] for row in content["catalogue"]] == KEYS
+    assert content["catalogue"][0]["range"] == [0.0, None]
+    second = content["conditions"][1]
+    assert second["values"]["model"][KEYS[0]] == {
+        "value": None,
+        "spread_over_repeats": None,
+        "reason": "too few cells",
+    }
+    assert second["mmd2_rbf_gammas"] == [1.0, 0.5, 0.25]
+    assert content["not_scored"] == [{"condition": NEVER.label, "key": NEVER.key, "reason": "no cell"}]
+    assert content["groups"][0]["averages"]["model"][KEYS[1]]["value"] == pytest.approx(2.5)
+    assert [group["name"] for group in content["groups"]] == ["all", "seen", "unseen"]
+
+
+def test_csv_has_a_line_per_value_or_reason(evaluation):
+    lines = list(csv.DictReader(io.StringIO(as_csv(evaluation))))
+    assert len(lines) == 2 * len(ROWS) * len(KEYS) + len(KEYS)
+    chosen = [line for line in lines if line["condition"] == "B" and line["row"] == "model"]
+    assert (chosen[0]["value"], chosen[0]["reason"]) == ("", "too few cells")
+    assert (float(chosen[1]["value"]), chosen[1]["reason"]) == (3.0, "")
+    assert lines[-1]["condition"] == NEVER.label
+    assert Condition.from_key(lines[-1]["condition_key"]) == NEVER
+
+
+def test_text_shows_rows_intervals_notes_and_what_was_left_out(evaluation):
+    text = as_text(evaluation)
+    assert "2 conditions scored, 12 predicted cells against 16 real cells" in text
+    assert "seed 3" in text
+    assert "2.5 [2, 3]" in text  # the only averages that two conditions resample to are 2, 2.5 and 3
+    assert "2 n=1 [1]" in text
+    assert "[1] one condition has no interval over conditions" in text
+    assert "not scored: never | D, 1: no cell" in text
+    assert "warning: ignored: x" in text
+    assert all(metric.name in text.replace("\n", " ") for metric in CATALOGUE)
+
+
+def test_files_are_whole_and_replace_older_ones(evaluation, tmp_path):
+    folder = tmp_path / "new" / "report"
+    write_report(evaluation, folder)
+    (folder / "metrics.json").write_text("old")
+    report, metrics, table = write_report(evaluation, folder, {"seed": 3})
+    assert json.loads(metrics.read_text())["provenance"] == {"seed": 3}
+    assert report.read_text() == as_text(evaluation)
+    assert table.read_text() == as_csv(evaluation)
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", "metrics.json", "report.txt"]

@@ -1,0 +1,109 @@
+"""Schedule, average, checkpoints: small things with exact answers."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gensim.atomic import atomic_path, write_json
+from gensim.errors import CheckpointError, StoreError
+from gensim.training.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint
+from gensim.training.ema import ExponentialMovingAverage
+from gensim.training.schedule import learning_rate_at
+
+
+def test_the_schedule_at_its_corners():
+    def rate(cells):
+        return learning_rate_at(cells, peak=0.2, warmup_cells=100, max_cells=1100)
+
+    assert [rate(0), rate(50), rate(100)] == pytest.approx([0, 0.1, 0.2])
+    assert [rate(600), rate(1100), rate(5000)] == pytest.approx([0.1, 0, 0])
+    assert learning_rate_at(0, peak=0.2, warmup_cells=0, max_cells=10) == 0.2
+
+
+def weight(value: float) -> torch.nn.Linear:
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(module.weight, value)
+    return module
+
+
+def test_after_a_half_life_the_past_weighs_one_half():
+    average = ExponentialMovingAverage(weight(0.0), half_life_cells=1000)
+    for _ in range(10):
+        average.update(weight(1.0), cells_seen=1_000_000, cells_in_step=100)
+    assert float(average.module.weight) == pytest.approx(0.5)
+
+
+def test_early_on_the_average_forgets_fast():
+    """After 100 cells the half-life is 10 cells, so a step of 100 leaves 2^-10 of the start."""
+    average = ExponentialMovingAverage(weight(1.0), half_life_cells=1000)
+    average.update(weight(0.0), cells_seen=100, cells_in_step=100)
+    assert float(average.module.weight) == pytest.approx(2**-10)
+
+
+def test_a_lower_distance_is_a_gain():
+    progress = Progress(step=10).judged(0.5)
+    assert (progress.best_step, progress.best_distance, progress.validations_since_best) == (10, 0.5, 0)
+    assert progress.judged(0.5).validations_since_best == 1
+    assert progress.judged(0.4).best_distance == 0.4
+
+
+def stepped(steps: int, folder=None, resume_at=None) -> torch.nn.Module:
+    """A small model after some AdamW steps, saved and restored on the way if asked."""
+    def fresh():
+        model = torch.nn.Sequential(weight(0.3), weight(-0.7))
+        return model, ExponentialMovingAverage(model, 100), torch.optim.AdamW(model.parameters(), lr=0.1)
+
+    model, average, optimiser = fresh()
+    for step in range(steps):
+        if step == resume_at:
+            save_checkpoint(folder, model, average, optimiser, Progress(step=step))
+            model, average, optimiser = fresh()
+            assert load_checkpoint(folder, model, average, optimiser).step == step
+        optimiser.zero_grad()
+        (model(torch.tensor([[1.0 + step]])) - 2).square().sum().backward()
+        optimiser.step()
+        average.update(model, 100 * (step + 1), 100)
+    return torch.nn.ModuleList([model, average.module])
+
+
+def test_a_restored_optimiser_goes_on_to_the_bit(tmp_path):
+    unbroken, resumed = stepped(6), stepped(6, tmp_path, resume_at=3)
+    for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_one_checkpoint_is_kept(tmp_path):
+    model = weight(1.0)
+    for step in (5, 10):
+        save_checkpoint(tmp_path, model, ExponentialMovingAverage(model, 1), torch.optim.AdamW(model.parameters()), Progress(step))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000010"]
+
+
+def test_a_broken_write_leaves_the_old_file(tmp_path):
+    target = tmp_path / "a.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(KeyError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert target.read_text() == '{\n "a": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(StoreError, match="cannot write"):
+        write_json(target / "below_a_file.json", 1)
+
+
+def test_not_a_number_is_not_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": math.nan})
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    save_file({"weight": torch.zeros(3, 3)}, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_weights(tmp_path / "w.safetensors", weight(0.0))
+    with pytest.raises(CheckpointError, match="missing"):
+        load_weights(tmp_path / "none.safetensors", weight(0.0))
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_weights(tmp_path / "junk.safetensors", weight(0.0))
