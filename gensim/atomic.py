@@ -28,7 +28,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         os.replace(temporary, path)
     except OSError as error:
-        raise StoreError(f"cannot write {str(path)!r}: {error.strerror or error}; check space and permissions") from error
+        raise StoreError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; check space and permissions"
+        ) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -1,6 +1,7 @@
 """The only tables from the names in a config to the classes they stand for."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 from scipy import sparse
@@ -31,10 +32,12 @@ from gensim.transport.flow_matching import FlowMatching
 
 log = logging.getLogger("gensim")
 
-FIXED_STEP = {"euler": Euler, "midpoint": Midpoint, "heun": Heun}
+FIXED_STEP: dict[str, Callable[[int], Solver]] = {"euler": Euler, "midpoint": Midpoint, "heun": Heun}
 
 
-def fit_autoencoder(config: Config, x_train: sparse.csr_matrix, x_validation: sparse.csr_matrix, device: str) -> Autoencoder:
+def fit_autoencoder(
+    config: Config, x_train: sparse.csr_matrix, x_validation: sparse.csr_matrix, device: str
+) -> Autoencoder:
     """Fit the configured autoencoder on (N, G) training cells, log1p CP10k."""
     match config.autoencoder:
         case PCAConfig(n_latents=n_latents):
@@ -93,7 +96,7 @@ def build_transport(config: Config, codebook: Codebook, n_latents: int) -> Trans
     generator = torch_generator(config.seed, "transport weights")
     encoder = ConditionEncoder(codebook, config.perturbation.n_features, generator)
     field = ResidualMLP(n_latents, encoder.n_features, config.field.width, config.field.n_blocks, generator)
-    return FlowMatching(field, encoder, config.transport.sigma, anchored=config.transport.anchor == "mean_shift")
+    return FlowMatching(field, encoder, config.transport.sigma, anchored=config.anchor == "mean_effect")
 
 
 def build_solver(config: SolverConfig) -> Solver:

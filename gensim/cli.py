@@ -1,4 +1,4 @@
-"""The command line: `gensim train | sample | evaluate | simulate-screen`. `train.py` and `sample.py` are the same code."""
+"""The command line: `gensim train | sample | evaluate | simulate-screen`; `train.py` and `sample.py` call it."""
 
 import argparse
 import logging
@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--run", type=Path, required=True, help="run whose training cells define space and baselines")
     evaluate.add_argument("--truth", type=Path, help="real cells (default: the run's held-out cells)")
     evaluate.add_argument("--controls", type=Path, help="control cells (default: the run's held-back controls)")
-    evaluate.add_argument("--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)")
+    evaluate.add_argument(
+        "--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)"
+    )
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
     evaluate.set_defaults(command=_evaluate)
 

@@ -172,8 +172,6 @@ class FlowMatchingConfig(Section):
     kind: Literal["flow_matching"] = "flow_matching"
     sigma: float = Field(0.0, ge=0)
     """Standard deviation of the noise on the path, in standardised latent units."""
-    anchor: Literal["none", "mean_shift"] = "mean_shift"
-    """Start from the training mean effect of the condition, so that the network learns what it misses."""
 
 
 class ResidualMLPConfig(Section):
@@ -199,18 +197,18 @@ class TrainingConfig(Section):
     rare_condition_power: float = Field(0.5, ge=0, le=1)
     """Groups are drawn in proportion to (number of cells)**power: 0 all alike, 1 by size."""
     label_dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of the pairs whose context is hidden, and of those whose batch is, so that unknown ones can be simulated."""
-    max_cells: PositiveInt = 2_000_000
+    """Share of the pairs whose context is hidden (and whose batch is), so that unknown ones can be simulated."""
+    max_cells: PositiveInt = 1_000_000
     """Pairs seen in training at most; also the length of the cosine schedule."""
     warmup_cells: PositiveInt = 20_000
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-4, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     max_gradient_norm: float = Field(1.0, gt=0)
     ema_half_life_cells: PositiveInt = 50_000
     mixed_precision: Literal["no", "bf16"] = "no"
-    cells_per_validation: PositiveInt = 100_000
+    cells_per_validation: PositiveInt = 50_000
     """Pairs between two validations; a checkpoint is written after each."""
-    patience_validations: PositiveInt = 6
+    patience_validations: PositiveInt = 8
     validation_cells_per_condition: PositiveInt = 256
 
 
@@ -224,6 +222,8 @@ class Config(Section):
     autoencoder: Annotated[AutoencoderConfig, Field(discriminator="kind"), _tagged("kind", "pca")] = PCAConfig()
     perturbation: PerturbationConfig = PerturbationConfig()
     coupling: Annotated[CouplingConfig, Field(discriminator="kind"), _tagged("kind", "exact")] = ExactCouplingConfig()
+    anchor: Literal["none", "mean_effect"] = "mean_effect"
+    """What a simulated cell owes to the training mean effect of its condition: the network learns what that misses."""
     transport: FlowMatchingConfig = FlowMatchingConfig()
     field: ResidualMLPConfig = ResidualMLPConfig()
     solver: SolverConfig = SolverConfig()

@@ -28,7 +28,7 @@ from gensim.store import CellStore
 from gensim.training.loop import Trainer
 from gensim.training.prepare import Parts, prepare
 from gensim.training.progress_bar import progress_bar
-from gensim.training.run_folder import CellIndex, RunFolder
+from gensim.training.run_folder import IN_GENES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
 
 log = logging.getLogger("gensim")
@@ -200,7 +200,7 @@ def evaluate_cells(
         truth=real,
         controls=leave_out(source(controls or folder.held_out), used)[0],
         space=space,
-        effects=MeanEffects.load(folder.prepared / "mean_effects_genes.safetensors"),
+        effects=MeanEffects.load(folder.prepared / IN_GENES),
     )
     evaluation = evaluate(inputs, seed)
     target = out or cells.with_name(f"{cells.stem}.evaluation")

@@ -13,7 +13,7 @@ def version() -> str:
 
 
 def commit() -> str | None:
-    """Commit of the checkout that the package is imported from, with ``+changes`` if edited; None outside a checkout."""
+    """Commit of the checkout that holds the package, with ``+changes`` if edited; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

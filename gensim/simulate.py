@@ -8,9 +8,12 @@ neither the chunk size, nor the number of processes, nor an interruption changes
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 
 from gensim.autoencoder.base import Autoencoder
@@ -18,7 +21,8 @@ from gensim.data.request import Request
 from gensim.data.screen import Screen
 from gensim.errors import DataError, listing
 from gensim.perturbations.codebook import Codebook
-from gensim.seeding import numpy_generator, torch_generator
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.seeding import numpy_generator
 from gensim.solvers.base import Solver
 from gensim.transport.base import Transport
 from gensim.types import CellChunk, Condition, ConditionBatch, FloatArray, IntArray, first_difference
@@ -110,25 +114,22 @@ class Plan:
         Every control cell of a condition is used once before any is used again.
         """
         source = np.empty(len(cells), dtype=np.int64)
-        eps = torch.empty(len(cells), n_latents)
+        eps = np.empty((len(cells), n_latents), dtype=np.float32)
         condition = self.condition_of(cells)
         for k in np.unique(condition):
             here = condition == k
             number = cells[here] - (self.ends[k - 1] if k else 0) + self.first[k]
-            key, pool = self.conditions[k].key, self.sources[k]
-            source[here] = _through_streams(
-                number, len(pool), lambda i, key=key, pool=pool: numpy_generator(self.seed, "source", key, i).permutation(pool)
-            )
-            eps[torch.from_numpy(here)] = torch.from_numpy(
-                _through_streams(
-                    number,
-                    CELLS_PER_STREAM,
-                    lambda i, key=key: torch.randn(
-                        CELLS_PER_STREAM, n_latents, generator=torch_generator(self.seed, "noise", key, i)
-                    ).numpy(),
-                )
-            )
-        return source, eps
+            size = len(self.sources[k])
+            source[here] = _through_streams(number, size, partial(self._shuffled_sources, k))
+            eps[here] = _through_streams(number, CELLS_PER_STREAM, partial(self._noise, k, n_latents))
+        return source, torch.from_numpy(eps)
+
+    def _shuffled_sources(self, k: int, stream: int) -> IntArray:
+        return numpy_generator(self.seed, "source", self.conditions[k].key, stream).permutation(self.sources[k])
+
+    def _noise(self, k: int, n_latents: int, stream: int) -> FloatArray:
+        generator = numpy_generator(self.seed, "noise", self.conditions[k].key, stream)
+        return generator.standard_normal((CELLS_PER_STREAM, n_latents), dtype=np.float32)
 
 
 def make_plan(request: Request, controls: Controls, seed: int) -> Plan:
@@ -153,12 +154,17 @@ def make_plan(request: Request, controls: Controls, seed: int) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A trained transport with all that turns control cells into simulated cells, on one device."""
+    """A trained transport with all that turns control cells into simulated cells, on one device.
+
+    Args:
+        outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
+    """
 
     transport: Transport
     autoencoder: Autoencoder
     solver: Solver
     codebook: Codebook
+    outside: MeanEffects | None
     device: torch.device
 
     def chunks(self, plan: Plan, controls: Controls, chunk_cells: int, wanted: Iterable[int]) -> Iterator[CellChunk]:
@@ -187,9 +193,20 @@ class Engine:
         condition = plan.condition_of(padded)
         x_control = torch.from_numpy(controls.x[source].toarray()).to(self.device)
         coded = codes[torch.from_numpy(condition)].with_batch(batches[torch.from_numpy(source)]).to(self.device)
-        x = simulate_cells(self.transport, self.autoencoder, self.solver, x_control, coded, eps.to(self.device))
+        outside = self._outside_effects(plan, condition).to(self.device)
+        x = simulate_cells(
+            self.transport, self.autoencoder, self.solver, x_control, coded, eps.to(self.device), outside
+        )
         n = len(cells)
         return x[:n].cpu().numpy(), condition[:n], source[:n]
+
+    def _outside_effects(self, plan: Plan, condition: IntArray) -> torch.Tensor:
+        """(B, G) mean effect outside the latents for each cell, or (1, 1) zero."""
+        if self.outside is None:
+            return torch.zeros(1, 1)
+        present, row = np.unique(condition, return_inverse=True)
+        effects = np.stack([self.outside.shift(plan.conditions[k]) for k in present])
+        return torch.from_numpy(effects[row])
 
 
 def simulate_cells(
@@ -199,22 +216,30 @@ def simulate_cells(
     x_control: torch.Tensor,
     condition: ConditionBatch,
     eps: torch.Tensor,
+    outside: torch.Tensor,
 ) -> torch.Tensor:
     """(B, G) control cells to (B, G) simulated cells, log1p CP10k, not negative.
 
-    The latents cannot hold gene-level noise, so the decoded *change* is applied to the control cell, which keeps what
-    the latents miss: x = x_control + decode(z_1) - decode(z_control), cut off at 0. Control conditions come out as the
-    control cells themselves.
+    Latents cannot hold gene-level noise. So what they miss of the control cell is carried over, moved by the mean
+    effect that the condition had on it in training, and cut off at 0:
+
+        x = max(0, decode(z_1) + [x_control - decode(z_control)] + outside)
+
+    Control conditions come out as the control cells themselves.
+
+    Args:
+        outside: (B, G), mean effect of each cell's condition on what the latents do not hold.
     """
     z_control = autoencoder.encode(x_control)
     dynamics = transport.dynamics(z_control, condition)
     z_1 = solver.solve(dynamics, transport.start(z_control, eps))
-    x = (x_control + autoencoder.decode(z_1) - autoencoder.decode(z_control)).clamp_min(0)
+    carried_over = x_control - autoencoder.decode(z_control)
+    x = (autoencoder.decode(z_1) + carried_over + outside).clamp_min(0)
     is_control = (condition.perturbations == 0).all(dim=1, keepdim=True)
     return torch.where(is_control, x_control, x)
 
 
-def _through_streams(number: IntArray, size: int, stream: Callable[[int], np.ndarray]) -> np.ndarray:
+def _through_streams(number: IntArray, size: int, stream: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
     """Entries `number` of the concatenation of stream(0), stream(1), ..., each `size` long."""
     position, first = np.unique(number // size, return_inverse=True)
     streams = np.stack([stream(int(i)) for i in position])

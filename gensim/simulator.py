@@ -20,13 +20,14 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
 from gensim.errors import CheckpointError
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import MeanEffects
 from gensim.pseudobulk import Pseudobulk
 from gensim.seeding import digest
 from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Plan, make_plan
 from gensim.store import CellStore
 from gensim.store_schema import StoreSchema
 from gensim.training.checkpoint import load_weights
-from gensim.training.run_folder import CellIndex, RunFolder
+from gensim.training.run_folder import OUTSIDE_LATENTS, CellIndex, RunFolder
 from gensim.types import CellChunk, Condition
 
 BYTES_PER_CHUNK = 32 * 2**20
@@ -110,7 +111,9 @@ class Simulator:
         transport = build_transport(config, codebook, autoencoder.n_latents)
         load_weights(folder.best, transport)
         on = choose_device(device)
-        engine = Engine(transport.to(on).eval(), autoencoder.to(on).eval(), build_solver(config.solver), codebook, on)
+        outside = MeanEffects.load(folder.prepared / OUTSIDE_LATENTS) if config.anchor == "mean_effect" else None
+        solver = build_solver(config.solver)
+        engine = Engine(transport.to(on).eval(), autoencoder.to(on).eval(), solver, codebook, outside, on)
         index = CellIndex.load(folder.prepared / "cells.safetensors")
         return cls(folder, config, engine, index, tuple(genes["genes"]), tuple(genes["all_genes"]))
 
@@ -135,7 +138,7 @@ class Simulator:
         Raises:
             DataError: other genes, an unknown context, a perturbation without a vector, a context without controls.
         """
-        screen = self._held_back if controls is None else self._read_controls(controls)
+        screen = self.held_back_controls if controls is None else self._read_controls(controls)
         cells = Controls.of(screen, self.genes, self.all_genes)
         if request is None:
             request = self.held_out_request()
@@ -161,7 +164,8 @@ class Simulator:
         return {column: {dict(c.context)[column] for c in set(controls.contexts)} for column in columns}
 
     @cached_property
-    def _held_back(self) -> Screen:
+    def held_back_controls(self) -> Screen:
+        """The run's held-out cells, whose control cells simulations start from unless others are given."""
         return load_screen(self._data_at(self.run.held_out))
 
     def _read_controls(self, controls: AnnData | str | Path) -> Screen:
@@ -177,7 +181,9 @@ class Simulator:
     def _schema(self, request: Request, plan: Plan, controls: Controls, chunk_cells: int) -> StoreSchema:
         data = self.config.data
         table = pd.DataFrame({"condition": [c.label for c in plan.conditions]})
-        table["perturbation"] = [_perturbation_text(c, data.control_label, data.combination_separator) for c in plan.conditions]
+        table["perturbation"] = [
+            _perturbation_text(c, data.control_label, data.combination_separator) for c in plan.conditions
+        ]
         table = table.rename(columns={"perturbation": data.perturbation_column})
         for column in data.context_columns:
             table[column] = [dict(c.context)[column] for c in plan.conditions]

@@ -21,8 +21,10 @@ def test_a_resolved_config_reads_back_the_same(tmp_path):
 
 
 def test_dotted_overrides_reach_every_depth(tmp_path):
-    overrides = ["seed=7", "data.context_columns=[cell_type]", "split.test.hold_out=contexts", "split.test.column=cell_type",
-                 "split.test.values=[B]", "training.learning_rate=2e-4", "coupling.kind=sinkhorn", "data.dose_column=null"]  # fmt: skip
+    overrides = [
+        "seed=7", "data.context_columns=[cell_type]", "data.dose_column=null", "split.test.hold_out=contexts",
+        "split.test.column=cell_type", "split.test.values=[B]", "training.learning_rate=2e-4", "coupling.kind=sinkhorn",
+    ]  # fmt: skip
     config = load_config(write(tmp_path, MINIMAL), overrides)
     assert config.seed == 7
     assert config.split.test.values == ["B"]
@@ -40,7 +42,10 @@ def test_an_override_keeps_the_default_kind(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.perturbation_colum=x", r"unknown key 'data.perturbation_colum' \(did you mean 'perturbation_column'\?\)"),
+        (
+            "data.perturbation_colum=x",
+            r"unknown key 'data.perturbation_colum' \(did you mean 'perturbation_column'\?\)",
+        ),
         ("trainign.max_cells=5", r"unknown key 'trainign' \(did you mean 'training'\?\)"),
         ("split.test.fractoin=0.5", r"did you mean 'fraction'\?"),
         ("training.max_cells=-5", "training.max_cells.*greater than 0.*-5"),
@@ -59,7 +64,7 @@ def test_mistakes_are_named(tmp_path, override, message):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="'data.scale' is needed"):
+    with pytest.raises(ConfigError, match=r"'data\.scale' is needed"):
         load_config(write(tmp_path, {"run": "x", "data": {"path": "a"}}))
     with pytest.raises(ConfigError, match="is not a file"):
         load_config(tmp_path / "nothing.yaml")
@@ -70,7 +75,7 @@ def test_what_is_missing_is_named(tmp_path):
 
 
 def test_a_split_by_context_needs_the_column_among_the_contexts(tmp_path):
-    with pytest.raises(ConfigError, match="not among data.context_columns"):
+    with pytest.raises(ConfigError, match=r"not among data\.context_columns"):
         load_config(write(tmp_path, MINIMAL), ["split.test={hold_out: contexts, column: donor, fraction: 0.5}"])
 
 

@@ -1,4 +1,4 @@
-"""The main job on a simulated screen, through the command line: train, sample, evaluate; killed, resumed, in parallel."""
+"""The main job on a simulated screen by command line: train, sample, evaluate; killed, resumed, in parallel."""
 
 import json
 import os
@@ -40,7 +40,8 @@ def config(work: Path, run: str, **sections) -> Path:
     settings = {
         "run": str(work / run),
         "data": {
-            "path": str(work / "screen.h5ad"), "scale": "counts", "context_columns": ["cell_type"], "batch_column": "batch",
+            "path": str(work / "screen.h5ad"), "scale": "counts",
+            "context_columns": ["cell_type"], "batch_column": "batch",
         },
         "autoencoder": {"n_latents": 10},
         "field": {"width": 32, "n_blocks": 2},
@@ -79,7 +80,9 @@ def assert_same(one: Path, other: Path, tolerance: float = 0.0) -> None:
     a, b = weights(one), weights(other)
     assert a.keys() == b.keys()
     for name in a:
-        torch.testing.assert_close(a[name], b[name], rtol=0, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            a[name], b[name], rtol=0, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -157,7 +160,19 @@ def test_a_request_by_csv_with_other_controls_and_further_columns(work, trained,
         "plate": ["p1", "p2"],
     }).to_csv(work / "request.csv", index=False)  # fmt: skip
     out = work / "requested.zarr"
-    run_command("sample", "--run", trained, "--request", work / "request.csv", "--controls", work / "fresh.h5ad", "--out", out, "--device", "cpu")
+    run_command(
+        "sample",
+        "--run",
+        trained,
+        "--request",
+        work / "request.csv",
+        "--controls",
+        work / "fresh.h5ad",
+        "--out",
+        out,
+        "--device",
+        "cpu",
+    )
     adata = ad.read_zarr(out)
     assert adata.obs["plate"].value_counts().to_dict() == {"p1": 30, "p2": 20}
     assert set(adata.obs["perturbation"]) == {"+".join(sorted([first, second])), first}
@@ -201,7 +216,8 @@ def test_a_killed_sampling_resumes_to_the_same_cells(work, trained, cells):
     }).to_csv(request, index=False)  # fmt: skip
     code = (
         "import sys; from pathlib import Path; from gensim.jobs import sample; "
-        f"sample(Path({str(trained)!r}), Path({str(out)!r}), request=Path({str(request)!r}), device='cpu', chunk_cells={per_chunk})"
+        f"sample(Path({str(trained)!r}), Path({str(out)!r}), request=Path({str(request)!r}), device='cpu', "
+        f"chunk_cells={per_chunk})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     marks = out.with_name(out.name + ".partial") / "marks"

@@ -9,7 +9,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gensim"
 
 FLOORS = [
     ("words", ["types", "errors", "seeding", "config"]),
-    ("mechanisms", ["ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "atomic", "provenance", "metrics.distances"]),
+    ("mechanisms", [
+        "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "atomic", "provenance",
+        "metrics.distances",
+    ]),
     ("domain", ["data", "perturbations", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", ["training", "simulate", "evaluate"]),
     ("wiring", ["build", "simulator", "jobs", "cli"]),
@@ -59,7 +62,11 @@ def broken_rules(module: str, imported: set[str]) -> list[str]:
             floor = floor_of(target)
             if own is not None and floor is not None and floor > own:
                 broken.append(f"{module} (floor {own}) imports {target} (floor {floor}): imports go downwards")
-            broken += [f"{module} imports {target}: {a} never imports {b}" for a, b in NEVER if within(module, a) and within(target, b)]
+            broken += [
+                f"{module} imports {target}: {a} never imports {b}"
+                for a, b in NEVER
+                if within(module, a) and within(target, b)
+            ]
         library = name.split(".")[0]
         homes = ONLY_HOME.get(library)
         if homes and not any(within(module, home) for home in homes):

@@ -123,7 +123,7 @@ def test_an_untrained_anchored_model_is_the_mean_shift():
 
 
 def test_noise_on_the_path_has_the_stated_width():
-    """A field that returns z_t turns the loss into E|z_t - u_t|², which grows by sigma² against a path without noise."""
+    """A field that returns z_t has the loss E|z_t - u_t|², which grows by sigma² against a path without noise."""
 
     class Identity(torch.nn.Module):
         def forward(self, z_t, t, condition):

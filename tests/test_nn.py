@@ -1,4 +1,4 @@
-"""The shared field: what it returns before training, that everything it is given matters, that cells are independent."""
+"""The shared field: zero before training; everything it is given matters; cells are independent."""
 
 import pytest
 import torch

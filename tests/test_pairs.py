@@ -57,6 +57,7 @@ def test_sources_are_controls_of_the_same_context_and_batch(coupling):
 
 def test_a_coupling_moves_sources_and_not_targets():
     """Within a slot, exact coupling lowers the cost of the same cells that independent coupling pairs at random."""
+
     def cost(coupling):
         pairs = sampler(coupling).batch(0, range(4))
         return pairs.target.tolist(), float((pairs.z_0 - pairs.z_1).square().sum())
@@ -102,7 +103,9 @@ def test_cells_outside_the_given_rows_are_never_used():
 def test_a_rare_condition_is_drawn_by_its_power():
     """Two groups of 10 and 1,000 targets: power 0 draws both alike, power 1 by size, ½ as 1 : 10."""
     groups = [Group(0, np.arange(5), np.arange(10)), Group(1, np.arange(5), np.arange(1000))]
-    codes = ConditionBatch(*[torch.zeros(2, 1, dtype=torch.int64)] * 2, *[torch.zeros(2, dtype=torch.int64)] * 2, torch.zeros(2, 1))
+    codes = ConditionBatch(
+        *[torch.zeros(2, 1, dtype=torch.int64)] * 2, *[torch.zeros(2, dtype=torch.int64)] * 2, torch.zeros(2, 1)
+    )
     for power, expected in [(0, 0.5), (0.5, 1 / 11), (1, 10 / 1010)]:
         drawn = PairSampler(
             torch.zeros(1000, 1), groups, codes, torch.zeros(1000, dtype=torch.int64), IndependentCoupling(),

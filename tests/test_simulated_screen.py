@@ -66,6 +66,18 @@ def test_unregulated_gene_has_mean_production_over_decay_and_variance_of_the_lin
     assert x.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / n))
 
 
+def test_noise_of_decay_alone_follows_its_recursion():
+    n, level, e = 20_000, 50_000.0, np.exp(-TIME_STEP)
+    dynamics = CellDynamics(pair_network([level, 10], [1, 1]), np.ones(2))
+    x = dynamics.simulate(np.full((n, 2), level), knocked_out(0, n), np.random.default_rng(0))[:, 0]
+    mean, variance = level, level
+    for _ in range(25):
+        variance = e**2 * variance + mean * (1 - e**2) / 2  # production, and its noise, are 0
+        mean *= e
+    assert x.mean() == pytest.approx(mean, abs=5 * np.sqrt(variance / n))
+    assert x.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / n))
+
+
 def test_regulator_and_target_covary_as_the_linearised_recursion_says():
     level, n = 2000.0, 20_000
     dynamics = CellDynamics(pair_network([level, level], [1, 1]), np.ones(2))
@@ -318,7 +330,7 @@ def test_propagated_influence_by_hand_and_vectors_that_span_it(tmp_path):
         assert table.columns.tolist() == ["perturbation", "v1", "v2"]
         assert table["perturbation"].tolist() == ["A", "B"]
         np.testing.assert_allclose(table.iloc[:, 1:], vectors, rtol=1e-6)
-    with pytest.raises(DataError, match="length 3 .* 2 regulators"):
+    with pytest.raises(DataError, match=r"length 3 .* 2 regulators"):
         simulated.perturbation_vectors(3)
     with pytest.raises(DataError, match=r"suffix '\.npz'"):
         simulated.save_vectors(tmp_path / "vectors.npz")
@@ -405,3 +417,11 @@ def test_written_screen_comes_with_its_network_and_vectors(tmp_path):
         write_simulated_screen(tmp_path / "nowhere" / "screen.h5ad", **options)
     with pytest.raises(DataError, match="too few"):
         write_simulated_screen(tmp_path / "few.h5ad", **{**options, "n_cells": 4})
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path):
+    blocked = tmp_path / "screen_vectors.parquet"
+    blocked.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_simulated_screen(tmp_path / "screen.h5ad", n_genes=30, n_cells=100, combinations=0, overwrite=True)
+    assert list(tmp_path.iterdir()) == [blocked]

@@ -69,10 +69,14 @@ def test_streams_are_named_not_ordered():
     np.testing.assert_array_equal(first, numpy_generator(0, "pairs", 3, 1).random(4))
     assert derive(0, "a", "bc") != derive(0, "ab", "c")
     assert derive(0, 1) != derive(1, 0)
-    assert torch.equal(torch.rand(3, generator=torch_generator(5, "x")), torch.rand(3, generator=torch_generator(5, "x")))
+    assert torch.equal(
+        torch.rand(3, generator=torch_generator(5, "x")), torch.rand(3, generator=torch_generator(5, "x"))
+    )
 
 
 def test_digests_are_the_same_in_another_process():
     code = "from gensim.seeding import digest; print(digest(1, 'STAT1', [2.5, None]))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"})
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}
+    )
     assert other.stdout.strip() == digest(1, "STAT1", [2.5, None])

@@ -43,6 +43,14 @@ def encode_cells(autoencoder: Autoencoder, x: sparse.csr_matrix, out: FloatArray
 
 
 @torch.no_grad()
+def residual(autoencoder: Autoencoder, x: sparse.csr_matrix) -> FloatArray:
+    """(n, G) what the latents of (n, G) sparse cells do not hold: x - decode(encode(x))."""
+    dense = torch.from_numpy(x.toarray()).to(autoencoder.device)
+    missed: FloatArray = (dense - autoencoder.decode(autoencoder.encode(dense))).cpu().numpy()
+    return missed
+
+
+@torch.no_grad()
 def reconstruction_error(autoencoder: Autoencoder, x: sparse.csr_matrix) -> dict[str, float]:
     """How much of (N, G) cells the latents hold.
 
@@ -62,4 +70,3 @@ def reconstruction_error(autoencoder: Autoencoder, x: sparse.csr_matrix) -> dict
     variance = float((total_squared - total**2 / n_cells).sum())
     explained = 1 - squared / variance if variance > 0 else float("nan")
     return {"mse": squared / x.shape[0] / x.shape[1], "variance_explained": explained, "n_cells": float(n_cells)}
-

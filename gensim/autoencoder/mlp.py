@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -78,12 +79,14 @@ def fit_mlp(
             x = torch.from_numpy(x_train[order[rows]].toarray()).to(device)
             loss = (autoencoder.decode(autoencoder.encode(x)) - x).square().mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         error = reconstruction_error(autoencoder, x_validation)["mse"]
         report(epoch, error)
         if not math.isfinite(error):
-            raise TrainingError(f"the autoencoder's validation error is {error} in epoch {epoch}; lower its learning_rate")
+            raise TrainingError(
+                f"the autoencoder's validation error is {error} in epoch {epoch}; lower its learning_rate"
+            )
         if error < best_error:
             best = {name: tensor.clone() for name, tensor in autoencoder.state_dict().items()}
             best_error, waited = error, 0
@@ -97,7 +100,7 @@ def fit_mlp(
 
 def _mlp(widths: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in pairwise(widths):
         layers += [linear(n_in, n_out), nn.SiLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -2,7 +2,7 @@
 
     dx_i = (P_i(x) - decay_i x_i) dt + noise ( sqrt(P_i(x)) dW_i + sqrt(decay_i x_i) dW'_i )
 
-with x in molecules per cell (Gillespie 2000, equation 23, for production and decay; `noise` as SERGIO's q). One step
+with x in molecules per cell (Gillespie 2000, for production and decay; `noise` is the q of SERGIO). One step
 of length dt treats the decay exactly and holds P and the noise's amplitude fixed (exponential Euler-Maruyama)::
 
     x <- e x + (1 - e)/decay P + noise sqrt( (P + decay x) (1 - e^2)/(2 decay) ) xi,     e = exp(-decay dt)

@@ -1,6 +1,6 @@
 """Which gene regulates which: a signed network, drawn by seed or given as a table of edges.
 
-Production of gene i, after SERGIO (Dibaeinia & Sinha 2020, equations 2 to 4), in molecules per unit of time::
+Production of gene i, after SERGIO (Dibaeinia & Sinha 2020), in molecules per unit of time::
 
     P_i = leak_i + sum_j K_ij h_j        for an activator j
                  + sum_j K_ij (1 - h_j)  for a repressor j,     h_j = x_j^n / (m_j^n + x_j^n)

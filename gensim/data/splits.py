@@ -1,6 +1,5 @@
 """Which cells train a model, which stop its training, and which are held out for the final score."""
 
-import json
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path

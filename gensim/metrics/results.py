@@ -64,7 +64,7 @@ class Evaluation:
 
     Args:
         results: one per scored condition.
-        groups: `all`, and `seen` and `unseen` where known and not empty.
+        groups: `all`, and `seen` and `unseen` where there are both.
         not_scored: conditions of the truth without a score, with the reason.
         warnings: what was ignored.
         seed, n_repeats, max_cells: as asked.
@@ -83,11 +83,13 @@ class Evaluation:
 
 
 def summarise(results: Iterable[ConditionResult], seed: int) -> tuple[GroupSummary, ...]:
-    """Averages over all conditions, and over seen and unseen ones where both are known."""
+    """Averages over all conditions, and over seen and unseen ones where there are both."""
     members = {"all": list(results)}
-    members["seen"] = [r for r in members["all"] if r.seen is True]
-    members["unseen"] = [r for r in members["all"] if r.seen is False]
-    return tuple(_summary(name, group, seed) for name, group in members.items() if group or name == "all")
+    seen = [r for r in members["all"] if r.seen is True]
+    unseen = [r for r in members["all"] if r.seen is False]
+    if seen and unseen:
+        members |= {"seen": seen, "unseen": unseen}
+    return tuple(_summary(name, group, seed) for name, group in members.items())
 
 
 def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSummary:

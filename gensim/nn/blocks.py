@@ -11,7 +11,7 @@ from torch.nn.utils import skip_init
 
 def linear(n_in: int, n_out: int, bias: bool = True) -> nn.Linear:
     """A linear layer without weights; `initialise` fills it, so that no global generator is drawn from."""
-    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out, bias=bias)
+    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out, bias=bias)  # type: ignore[no-untyped-call]
     return layer
 
 
@@ -63,4 +63,5 @@ class ModulatedBlock(nn.Module):
         shift, scale, gate = rearrange(self.modulation(functional.silu(c)), "b (k w) -> k b w", k=3)
         normalised = functional.layer_norm(h, h.shape[-1:])
         update: torch.Tensor = self.down(functional.silu(self.up(normalised * (1 + scale) + shift)))
-        return h + gate * update
+        gated: torch.Tensor = h + gate * update
+        return gated

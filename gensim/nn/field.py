@@ -28,10 +28,11 @@ class ResidualMLP(nn.Module):
             linear(N_TIME_FEATURES + n_condition_features, width), nn.SiLU(), linear(width, width)
         )
         self.input = linear(n_latents, width)
-        self.blocks = nn.ModuleList(ModulatedBlock(width) for _ in range(n_blocks))
+        blocks = [ModulatedBlock(width) for _ in range(n_blocks)]
+        self.blocks = nn.ModuleList(blocks)
         self.output = linear(width, n_latents)
         initialise(self, generator)
-        for block in self.blocks:
+        for block in blocks:
             block.reset()
         zero(self.output)
 

@@ -60,4 +60,5 @@ def draw_sources(plan: Matrix, rng: np.random.Generator) -> IntArray:
     """(M,) one row per column j of the (N, M) plan, drawn with probabilities ``plan[:, j] / plan[:, j].sum()``."""
     cumulative = plan.cumsum(axis=0)
     thresholds = rng.random(plan.shape[1]) * cumulative[-1]
-    return (cumulative <= thresholds).sum(axis=0).clip(max=len(plan) - 1).astype(np.int64)
+    drawn: IntArray = (cumulative <= thresholds).sum(axis=0).clip(max=len(plan) - 1).astype(np.int64)
+    return drawn

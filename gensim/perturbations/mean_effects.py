@@ -1,16 +1,20 @@
 """The mean effect of every training condition, and what it says about conditions that were not measured."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from scipy import sparse
 
-from gensim.types import Condition, FloatArray, IntArray
+from gensim.types import Condition, FloatArray, IntArray, blocks
+
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +28,22 @@ class MeanEffects:
 
     conditions: tuple[Condition, ...]
     delta: FloatArray
+    _rows: dict[tuple[str, ...], list[int]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for k, condition in enumerate(self.conditions):
+            rows[condition.perturbations].append(k)
+        object.__setattr__(self, "_rows", dict(rows))
 
     def shift(self, condition: Condition) -> FloatArray:
         """(F,) expected effect of `condition`, from the most specific training knowledge there is.
 
         In this order: control is 0; the condition itself; the mean over training conditions with the same
-        perturbations and context at other doses; the same perturbations in other contexts, at this dose where possible;
-        for a combination the sum of its members' shifts, where each member was seen; the mean of all training conditions of the context;
-        the mean of all training conditions. Every mean gives each condition the same weight.
+        perturbations and context at other doses; the same perturbations in other contexts, at this dose where there
+        are such; for a combination the sum of its members' shifts, where each member was seen; the mean of all
+        training conditions of the context; the mean of all training conditions. Every mean gives each condition the
+        same weight.
         """
         if condition.is_control or not self.conditions:
             return np.zeros(self.delta.shape[1], dtype=np.float32)
@@ -39,24 +51,26 @@ class MeanEffects:
         if specific is not None:
             return specific
         if len(condition.perturbations) > 1:
-            members = [self._specific(Condition((p,), condition.context, condition.dose)) for p in condition.perturbations]
-            seen = [member for member in members if member is not None]
-            if len(seen) == len(members):
-                return np.sum(seen, axis=0, dtype=np.float32)
-        same_context = [c.context == condition.context for c in self.conditions]
-        return self._mean(same_context if any(same_context) else [True] * len(self.conditions))
+            singles = [Condition((name,), condition.context, condition.dose) for name in condition.perturbations]
+            seen = [member for single in singles if (member := self._specific(single)) is not None]
+            if len(seen) == len(singles):
+                total: FloatArray = np.stack(seen).sum(axis=0, dtype=np.float32)
+                return total
+        same_context = [k for k, c in enumerate(self.conditions) if c.context == condition.context]
+        return self._mean(same_context or list(range(len(self.conditions))))
 
     def _specific(self, condition: Condition) -> FloatArray | None:
         """The mean over the nearest conditions with exactly these perturbations; None where there is none."""
-        same = [c.perturbations == condition.perturbations for c in self.conditions]
-        here = [s and c.context == condition.context for s, c in zip(same, self.conditions, strict=True)]
-        dosed = [s and c.dose == condition.dose for s, c in zip(same, self.conditions, strict=True)]
-        exact = [h and d for h, d in zip(here, dosed, strict=True)]
-        chosen = next((mask for mask in (exact, here, dosed, same) if any(mask)), None)
-        return None if chosen is None else self._mean(chosen)
+        same = self._rows.get(condition.perturbations, [])
+        here = [k for k in same if self.conditions[k].context == condition.context]
+        dosed = [k for k in same if self.conditions[k].dose == condition.dose]
+        exact = [k for k in here if k in dosed]
+        nearest = exact or here or dosed or same
+        return self._mean(nearest) if nearest else None
 
-    def _mean(self, mask: Sequence[bool]) -> FloatArray:
-        return self.delta[np.flatnonzero(mask)].mean(axis=0, dtype=np.float64).astype(np.float32)
+    def _mean(self, rows: list[int]) -> FloatArray:
+        mean: FloatArray = self.delta[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
 
     def save(self, path: Path) -> None:
         keys = json.dumps([condition.key for condition in self.conditions])
@@ -69,25 +83,55 @@ class MeanEffects:
         return cls(tuple(Condition.from_key(key) for key in keys), load_file(path)["delta"])
 
 
+class Moments(NamedTuple):
+    """Of n cells: (F,) mean and (F,) variance of that mean."""
+
+    n: int
+    mean: NDArray[np.float64]
+    variance_of_mean: NDArray[np.float64]
+
+
 def fit_mean_effects(
-    x: FloatArray | sparse.csr_matrix, condition_of: IntArray, conditions: Sequence[Condition], rows: IntArray
+    read: Callable[[IntArray], FloatArray],
+    condition_of: IntArray,
+    conditions: Sequence[Condition],
+    rows: IntArray,
+    *,
+    shrink: bool,
 ) -> MeanEffects:
     """Mean effects of the conditions that have cells among `rows`, each against the control cells of its context there.
 
+    A measured mean is its expectation plus noise, and most perturbations of a screen do little. With `shrink` every
+    effect is multiplied by the positive-part James-Stein factor ``max(0, 1 - noise / |delta|²)``, where `noise` is the
+    summed variance of both means (James & Stein 1961): what is no larger than its own noise becomes 0.
+
     Args:
-        x: (N, F) cells, dense or sparse.
+        read: rows to their (n, F) cells, in whatever space the effects are wanted.
         condition_of: (N,) row of `conditions` for every cell.
         rows: the training cells.
+        shrink: the effects that predict best, instead of the plain differences of means.
     """
-    present = {conditions[k]: k for k in np.unique(condition_of[rows])}
+    present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
     perturbed = tuple(c for c in present if not c.is_control and c.control in present)
+    controls = {control: _moments(read, present[control]) for control in {c.control for c in perturbed}}
+    delta = []
+    for condition in perturbed:
+        treated, control = _moments(read, present[condition]), controls[condition.control]
+        difference = treated.mean - control.mean
+        if shrink:
+            # One cell has no variance of its own: that of the controls stands in.
+            own = treated.variance_of_mean if treated.n > 1 else control.variance_of_mean * control.n
+            noise = float((own + control.variance_of_mean).sum())
+            size = float(difference @ difference)
+            difference = difference * (max(0.0, 1 - noise / size) if size > 0 else 0.0)
+        delta.append(difference.astype(np.float32))
+    width = read(rows[:1]).shape[1]
+    return MeanEffects(perturbed, np.stack(delta) if delta else np.zeros((0, width), dtype=np.float32))
 
-    def mean(condition: Condition) -> np.ndarray:
-        cells = rows[condition_of[rows] == present[condition]]
-        return np.asarray(x[cells].mean(axis=0, dtype=np.float64)).ravel()
 
-    control_mean = {control: mean(control) for control in {c.control for c in perturbed}}
-    delta = np.zeros((len(perturbed), x.shape[1]), dtype=np.float32)
-    for k, condition in enumerate(perturbed):
-        delta[k] = mean(condition) - control_mean[condition.control]
-    return MeanEffects(perturbed, delta)
+def _moments(read: Callable[[IntArray], FloatArray], rows: IntArray) -> Moments:
+    """Mean in one pass, variance around it in a second, in float64."""
+    n = len(rows)
+    mean = np.sum([read(rows[part]).sum(axis=0, dtype=np.float64) for part in blocks(n, ROWS_AT_ONCE)], axis=0) / n
+    squares = [np.square(read(rows[part]) - mean).sum(axis=0) for part in blocks(n, ROWS_AT_ONCE)]
+    return Moments(n, mean, np.sum(squares, axis=0) / max(1, n - 1) / n)

@@ -33,8 +33,11 @@ class VectorTable:
             )
         repeated = pd.Index(self.names)[pd.Index(self.names).duplicated()]
         if len(repeated):
-            raise DataError(f"vectors of {self.source} name {listing(repeated.unique())} more than once; keep one row each")
-        bad = [name for name, ok in zip(self.names, np.isfinite(self.vectors).all(axis=1), strict=True) if not ok]
+            raise DataError(
+                f"vectors of {self.source} name {listing(repeated.unique())} more than once; keep one row each"
+            )
+        gaps = np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))
+        bad = [self.names[i] for i in gaps]
         if bad:
             raise DataError(f"vectors of {self.source} are not finite for {listing(bad)}; drop or fill these rows")
 
@@ -87,7 +90,9 @@ def _from_frame(frame: pd.DataFrame, source: str) -> VectorTable:
         frame = frame.set_index(frame.columns[0])
     text = [str(name) for name, kind in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
     if text:
-        raise DataError(f"vectors of {source} have columns that are not numeric: {listing(text)}; keep names in the first")
+        raise DataError(
+            f"vectors of {source} have columns that are not numeric: {listing(text)}; keep names in the first"
+        )
     return VectorTable(tuple(str(name) for name in frame.index), frame.to_numpy(np.float32), source)
 
 

@@ -43,7 +43,7 @@ class FixedStep(ABC):
 class Euler(FixedStep):
     order: ClassVar[int | None] = 1
 
-    def slope(self, drift: VectorField, t: torch.Tensor, z: torch.Tensor, h: float) -> torch.Tensor:
+    def slope(self, drift: VectorField, t: torch.Tensor, z: torch.Tensor, h: float) -> torch.Tensor:  # noqa: ARG002
         return drift(t, z)
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -42,7 +43,7 @@ class Progress:
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
-    average: ExponentialMovingAverage,
+    average: ExponentialMovingAverage[Any],
     optimiser: torch.optim.Optimizer,
     progress: Progress,
 ) -> None:
@@ -60,7 +61,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, average: ExponentialMovingAverage, optimiser: torch.optim.Optimizer
+    folder: Path, model: nn.Module, average: ExponentialMovingAverage[Any], optimiser: torch.optim.Optimizer
 ) -> Progress:
     """Restore the newest checkpoint in place; a fresh `Progress` where there is none."""
     newest = max(folder.glob("step-*"), default=None)

@@ -1,12 +1,15 @@
 """Exponential moving average of the weights, with a half-life counted in cells seen."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+Module = TypeVar("Module", bound=nn.Module)
 
-class ExponentialMovingAverage:
+
+class ExponentialMovingAverage(Generic[Module]):
     """``average ← average + (1 - decay) (weight - average)``, where the decay rises so that the start is forgotten.
 
     Args:
@@ -15,7 +18,7 @@ class ExponentialMovingAverage:
             average follows a share of the run, as in Karras et al. 2024, EDM2, section 3.1).
     """
 
-    def __init__(self, module: nn.Module, half_life_cells: int) -> None:
+    def __init__(self, module: Module, half_life_cells: int) -> None:
         self.half_life_cells = half_life_cells
         self.module = copy.deepcopy(module).requires_grad_(False)
 

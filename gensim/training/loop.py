@@ -70,7 +70,9 @@ class Trainer:
 
         began = time.perf_counter() - progress.seconds
         with progress_bar(accelerator.is_main_process) as bar:
-            task = bar.add_task("training", total=last_step * cells_per_step, completed=progress.step * cells_per_step, loss="")
+            task = bar.add_task(
+                "training", total=last_step * cells_per_step, completed=progress.step * cells_per_step, loss=""
+            )
             while progress.step < last_step and progress.validations_since_best < config.patience_validations:
                 # The pairs and the draws of this step that belong to this process.
                 pairs = self.sampler.batch(progress.step, slots)
@@ -132,12 +134,10 @@ class Trainer:
         draws = torch.cat([torch.rand(n, 2, generator=generator) for generator in generators]).to(pairs.z_0.device)
         shown = draws >= self.config.label_dropout
         condition = pairs.condition
-        hidden = replace(
-            condition, contexts=condition.contexts * shown[:, :1], batch=condition.batch * shown[:, 1]
-        )
+        hidden = replace(condition, contexts=condition.contexts * shown[:, :1], batch=condition.batch * shown[:, 1])
         return replace(pairs, condition=hidden)
 
-    def _validate(self, average: ExponentialMovingAverage, progress: Progress) -> Progress:
+    def _validate(self, average: ExponentialMovingAverage[Transport], progress: Progress) -> Progress:
         """Score the averaged weights; keep them if they are the best so far."""
         accelerator = self.accelerator
         part = slice(accelerator.process_index, None, accelerator.num_processes)
@@ -145,7 +145,9 @@ class Trainer:
         total = accelerator.reduce(total.to(accelerator.device, _sum_type(accelerator.device)), reduction="sum")
         distance = float(total) / len(self.validation.tasks)
         if not math.isfinite(distance):
-            raise TrainingError(f"the validation distance is {distance} at step {progress.step}; lower the learning rate")
+            raise TrainingError(
+                f"the validation distance is {distance} at step {progress.step}; lower the learning rate"
+            )
         judged = progress.judged(distance)
         if accelerator.is_main_process and judged.best_step == judged.step:
             save_weights(self.run.best, average.module, {"step": str(judged.step)})

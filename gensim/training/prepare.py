@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from gensim.atomic import atomic_path, write_json
-from gensim.autoencoder.base import Autoencoder, encode_cells, reconstruction_error
+from gensim.autoencoder.base import Autoencoder, encode_cells, reconstruction_error, residual
 from gensim.config import Config
 from gensim.data.gene_selection import select_genes
 from gensim.data.held_out import write_held_out
@@ -16,11 +16,12 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.mean_effects import fit_mean_effects
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
-from gensim.training.run_folder import CellIndex, RunFolder
+from gensim.training.run_folder import IN_GENES, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.types import Condition, FloatArray, IntArray
 
 log = logging.getLogger("gensim")
 
@@ -56,7 +57,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     if config.data.n_highly_variable_genes is not None:
         screen = screen.select_genes(select_genes(screen, split, config.data.n_highly_variable_genes))
     rows = {role: np.flatnonzero(split.role == role) for role in Role}
-    training = [c for c in _perturbed(screen, rows[Role.TRAIN])]
+    training = _perturbed(screen, rows[Role.TRAIN])
     vectors = parts.make_vectors([p for condition in training for p in condition.perturbations])
     vectors.require(p for c in _perturbed(screen, rows[Role.HELD_OUT]) for p in c.perturbations)
 
@@ -82,11 +83,14 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         )
         encode_cells(autoencoder, x, latents)
         latents.flush()
-        effects = fit_mean_effects(latents, screen.condition_of, screen.conditions, rows[Role.TRAIN])
-        Codebook.fit(training, config.data.context_columns, screen.batches, vectors, effects).save(folder)
-        fit_mean_effects(x, screen.condition_of, screen.conditions, rows[Role.TRAIN]).save(
-            folder / "mean_effects_genes.safetensors"
-        )
+
+        def effects(read: Callable[[IntArray], FloatArray], shrink: bool) -> MeanEffects:
+            return fit_mean_effects(read, screen.condition_of, screen.conditions, rows[Role.TRAIN], shrink=shrink)
+
+        in_latents = effects(lambda cells: latents[cells], shrink=True)
+        Codebook.fit(training, config.data.context_columns, screen.batches, vectors, in_latents).save(folder)
+        effects(lambda cells: residual(autoencoder, x[cells]), shrink=True).save(folder / OUTSIDE_LATENTS)
+        effects(lambda cells: x[cells].toarray(), shrink=False).save(folder / IN_GENES)
         MetricSpace.fit(x_train, screen.genes).save(folder / "metric_space.safetensors")
         save_weights(folder / "autoencoder.safetensors", autoencoder)
         _index(screen, split).save(folder / "cells.safetensors")
@@ -94,7 +98,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         write_json(folder / "reconstruction.json", {"n_latents": autoencoder.n_latents, **error})
 
 
-def _perturbed(screen: Screen, rows: np.ndarray) -> list:
+def _perturbed(screen: Screen, rows: IntArray) -> list[Condition]:
     present = np.unique(screen.condition_of[rows])
     return [screen.conditions[k] for k in present if not screen.conditions[k].is_control]
 

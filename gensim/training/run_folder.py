@@ -17,6 +17,11 @@ from gensim.types import Condition, IntArray
 
 FORMAT_VERSION = 1
 
+IN_GENES = "mean_effects_genes.safetensors"
+"""Plain mean effects over genes: the training-mean baseline."""
+OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
+"""Mean effects on what the latents do not hold, shrunk."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellIndex:
@@ -111,7 +116,9 @@ class RunFolder:
         if not (self.path / "config.yaml").is_file():
             raise StoreError(f"folder {str(self.path)!r} exists and is not a run; set run= to another folder")
         if self.is_trained:
-            raise StoreError(f"run {str(self.path)!r} is trained already; use --overwrite, or set run= to another folder")
+            raise StoreError(
+                f"run {str(self.path)!r} is trained already; use --overwrite, or set run= to another folder"
+            )
         if self.config() != config:
             raise StoreError(
                 f"run {str(self.path)!r} was begun with another config: {self._difference(config)}; "

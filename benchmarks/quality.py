@@ -1,0 +1,171 @@
+"""Fit, sample and score a config over several seeds: ``python benchmarks/quality.py configs/papalexi.yaml --seeds 3``.
+
+A seed decides the split, the training and the sampling. Every held-out condition is simulated from each held-back
+control cell of its context once, so that no luck in drawing sources enters. Scores are over conditions: 0 is no better
+than control cells, 1 as good as repeating the experiment.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, stdev
+
+from provenance import provenance
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from gensim.config import Config, load_config
+from gensim.data.request import request_of
+from gensim.jobs import evaluate_cells, train
+from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.results import MODEL, ROWS, TRAINING_MEAN, Evaluation
+from gensim.simulate import Controls
+from gensim.simulator import Simulator
+from gensim.store import CellStore
+
+QUICK = ["training.max_cells=8192", "training.cells_per_validation=4096"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="one seed, a few training steps: does it run?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+
+    overrides = arguments.overrides + (QUICK if arguments.quick else [])
+    seeds = range(1 if arguments.quick else arguments.seeds)
+    config = load_config(arguments.config, overrides)
+    results = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            seeded = load_config(arguments.config, [*overrides, f"seed={seed}", f"run={folder}/run"])
+            results.append(one_seed(seeded, Path(folder), arguments.device))
+        print(f"seed {seed}: {results[-1]['scores']}", flush=True)
+    report = {
+        "benchmark": "quality",
+        "config": str(arguments.config),
+        "overrides": overrides,
+        "resolved": config.model_dump(mode="json"),
+        "seeds": list(seeds),
+        "summary": summarise(results),
+        "per_seed": results,
+        "provenance": provenance(),
+    }
+    show(report)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def one_seed(config: Config, folder: Path, device: str) -> dict:
+    """Everything about one run: values per row and metric, scores, times."""
+    started = time.perf_counter()
+    run = train(config, device=device)
+    trained = time.perf_counter()
+    simulator = Simulator.load(run, device)
+    simulation = simulator.simulate(request=each_control_once(simulator))
+    store = CellStore.create(folder / "cells.zarr", simulation.schema)
+    n_cells = sum(simulation.write_chunks(store, range(simulation.n_chunks)))
+    store.finish()
+    sampled = time.perf_counter()
+    evaluation, _ = evaluate_cells(folder / "cells.zarr", run, seed=config.seed)
+    training = json.loads((run / "trained.json").read_text())
+    reconstruction = json.loads((run / "prepared" / "reconstruction.json").read_text())
+    return {
+        "values": table(evaluation, "averages"),
+        "scores": table(evaluation, "scores"),
+        "conditions": per_condition(evaluation),
+        "not_scored": [[condition.label, reason] for condition, reason in evaluation.not_scored],
+        "n_conditions": len(evaluation.results),
+        "n_cells": n_cells,
+        "best_step": training["best_step"],
+        "steps": training["step"],
+        "variance_explained_held_out": reconstruction["held_out"]["variance_explained"],
+        "split_digest": json.loads((run / "split.json").read_text())["digest"],
+        "seconds": {
+            "train": round(trained - started, 1),
+            "sample": round(sampled - trained, 1),
+            "evaluate": round(time.perf_counter() - sampled, 1),
+        },
+    }
+
+
+def each_control_once(simulator: Simulator):
+    """The held-out conditions, with as many cells as their context has held-back controls."""
+    controls = Controls.of(simulator.held_back_controls, simulator.genes, simulator.all_genes)
+    conditions = simulator.held_out_request().conditions
+    return request_of(conditions, [max(1, len(controls.rows_of(c.control))) for c in conditions])
+
+
+def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float | None]]]:
+    """row -> metric -> [value, low, high], over all conditions."""
+    found: dict[str, dict[str, list[float | None]]] = {}
+    for (row, metric), e in getattr(evaluation.group("all"), kind).items():
+        found.setdefault(row, {})[metric] = [e.value, e.low, e.high]
+    return found
+
+
+def per_condition(evaluation: Evaluation) -> dict[str, dict[str, float | None]]:
+    """condition -> row -> energy distance in PCA space."""
+    key = CATALOGUE[0].key
+    return {r.condition.label: {row: r.measurements[row, key].value for row in ROWS} for r in evaluation.results}
+
+
+def summarise(results: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Scores over seeds, per row and metric, and the model's lead over the training mean, seed by seed."""
+    summary: dict[str, dict[str, dict[str, float | None]]] = {}
+    for row, metrics in results[0]["scores"].items():
+        summary[row] = {m: over_seeds([r["scores"][row][m][0] for r in results]) for m in metrics}
+    if TRAINING_MEAN in summary:
+        summary["model minus training_mean"] = {
+            m: over_seeds([difference(r["scores"][MODEL][m][0], r["scores"][TRAINING_MEAN][m][0]) for r in results])
+            for m in summary[MODEL]
+        }
+    return summary
+
+
+def difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def over_seeds(values: list[float | None]) -> dict[str, float | None]:
+    """Mean over seeds with the 95 % interval of Student's t; null where a seed has no value."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return {"mean": None, "half_width": None, "n": len(known)}
+    half = stats.t.ppf(0.975, len(known) - 1) * stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
+    return {"mean": mean(known), "half_width": half, "n": len(known)}
+
+
+def show(report: dict) -> None:
+    shown = Table(title=f"{report['config']} {' '.join(report['overrides'])}: score over {len(report['seeds'])} seeds")
+    summary = report["summary"]
+    metrics = list(next(iter(summary.values())))
+    shown.add_column("row")
+    for metric in metrics:
+        shown.add_column(metric, justify="right")
+    for row, cells in summary.items():
+        shown.add_row(row, *(text(cells[metric]) for metric in metrics))
+    console = Console(width=160)
+    console.print(shown)
+    console.print("0 no better than control cells, 1 as good as repeating the experiment; ± 95 % interval over seeds")
+    for name, value in report["provenance"].items():
+        console.print(f"{name}: {value}", highlight=False)
+
+
+def text(cell: dict[str, float | None]) -> str:
+    if cell["mean"] is None:
+        return "–"
+    return f"{cell['mean']:.3f}" + ("" if cell["half_width"] is None else f" ± {cell['half_width']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
