@@ -1,14 +1,31 @@
-.PHONY: install demo test lint benchmarks clean
+# `make demo` runs the main job on a simulated screen; `make test` checks everything. Both install what they need.
+.PHONY: install demo test lint clean
 
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+BIN := .venv/bin
+INSTALLED := .venv/.installed
 
-install: $(STAMP)
+install: $(INSTALLED)
 
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(STAMP)
+	touch $@
+
+demo: install
+	$(BIN)/gensim simulate-screen --out runs/demo_screen.h5ad --cells 10000 --genes 300 --overwrite
+	$(BIN)/accelerate launch train.py --config configs/demo.yaml --overwrite
+	$(BIN)/python sample.py --run runs/demo --out runs/demo_cells.zarr --overwrite
+	$(BIN)/gensim evaluate runs/demo_cells.zarr --truth runs/demo/held_out.h5ad --run runs/demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv runs build *.egg-info

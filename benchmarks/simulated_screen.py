@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
-
 
 from provenance import provenance
 

@@ -234,7 +234,8 @@ def test_a_killed_sampling_resumes_to_the_same_cells(work, trained, cells):
 
 def test_two_processes_train_the_same_weights_and_sample_the_same_cells(work, trained, cells):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    # Accelerate's own name for several local processes; `--device cpu` keeps them on the CPU.
+    launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"]
     path = config(work, "double")
     for arguments in (
         [ROOT / "train.py", "--config", path, "--device", "cpu"],
