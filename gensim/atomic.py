@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from gensim.errors import StoreError
 
 
@@ -27,15 +29,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; check space and permissions"
-        ) from error
+    except (OSError, SafetensorError) as error:  # the latter stands for the former where safetensors writes
+        raise StoreError(f"cannot write {str(path)!r}: {reason_of(error)}; check space and permissions") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         elif temporary.exists():
             temporary.unlink()
+
+
+def require_space(path: Path, n_bytes: int) -> None:
+    """Refuse to begin a file that the disk cannot hold, for writers that crash on a full disk instead of raising.
+
+    Args:
+        path: the file; its folder need not exist yet.
+        n_bytes: that it will have, about.
+
+    Raises:
+        StoreError: less is free.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise StoreError(
+            f"cannot write {str(path)!r}: it needs {n_bytes / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free; "
+            "free space, or choose another folder"
+        )
+
+
+def reason_of(error: Exception) -> str:
+    """What the system says of a failed write, on one line: HDF5 adds several of its own."""
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -19,6 +19,7 @@ from gensim.config import (
     SolverConfig,
     TableConfig,
 )
+from gensim.errors import ConfigError, nearest
 from gensim.nn.field import ResidualMLP
 from gensim.ot.coupling import Coupling, ExactCoupling, IndependentCoupling, SinkhornCoupling
 from gensim.perturbations.codebook import Codebook
@@ -29,6 +30,8 @@ from gensim.solvers.base import Solver
 from gensim.solvers.ode import Euler, Heun, Midpoint, TorchDiffEq
 from gensim.transport.base import Transport
 from gensim.transport.flow_matching import FlowMatching
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 log = logging.getLogger("gensim")
 
@@ -111,12 +114,14 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ConfigError: the named device is not there.
     """
-    from gensim.errors import ConfigError
-
     if name == "auto":
         return torch.accelerator.current_accelerator() or torch.device("cpu")
     try:
-        torch.zeros(1, device=name)
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {name!r} is no device{nearest(name, DEVICES)}; use auto, cpu or cuda") from error
+    try:
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"--device {name}: {str(error).splitlines()[0]}; use auto or cpu") from error
-    return torch.device(name)
+    return device

@@ -1,6 +1,7 @@
 """The command line: `gensim train | sample | evaluate | simulate-screen`; `train.py` and `sample.py` call it."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -11,16 +12,30 @@ from gensim.errors import GensimError
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of the file system that no command foresaw at the place where they came up."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 2 with one message for a user's mistake."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest:
+        # argparse takes overrides in one stretch only; those behind a later option are overrides too.
+        if not hasattr(parsed, "overrides") or any(text.startswith("-") for text in rest):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parsed.overrides += rest
     _show_log()
     try:
         parsed.command(parsed)
     except GensimError as error:
         print(f"gensim: error: {error}", file=sys.stderr)  # noqa: T201
+        return USER_MISTAKE
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        place = f" {error.filename!r}" if error.filename else ""
+        print(f"gensim: error: cannot use{place}: {error.strerror}; check space and permissions", file=sys.stderr)  # noqa: T201
         return USER_MISTAKE
     except KeyboardInterrupt:
         print("gensim: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
@@ -30,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gensim", description="Simulator for perturbed single cells.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True)
 
     train = commands.add_parser("train", help="fit a run on a screen", description="Fit a run on a screen.")
     train.add_argument("--config", type=Path, required=True, help="YAML file; the shipped ones are in configs/")
@@ -87,7 +102,6 @@ def _train(parsed: argparse.Namespace) -> None:
     from gensim.jobs import train
 
     config = load_config(parsed.config, parsed.overrides)
-    logging.getLogger("gensim").info("%s", config.to_yaml())
     run = train(config, device=parsed.device, overwrite=parsed.overwrite)
     _say(f"run: {run}\nheld-out cells: {run / 'held_out.h5ad'}")
 

@@ -108,7 +108,7 @@ def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max
 def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condition, str], ...], tuple[str, ...]]:
     """Which conditions can be scored, which cannot and why, and what is ignored."""
     wanted = [c for c in inputs.truth.conditions if not c.is_control]
-    predicted = {c for c in inputs.prediction.conditions if not c.is_control}
+    predicted = dict.fromkeys(c for c in inputs.prediction.conditions if not c.is_control)
     started = set(inputs.controls.conditions)
     scored, not_scored = [], []
     for condition in wanted:
@@ -118,13 +118,14 @@ def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condi
             not_scored.append((condition, f"no held-back control cells of its context {condition.control.label!r}"))
         else:
             scored.append(condition)
-    extra = [c.label for c in inputs.prediction.conditions if c in predicted.difference(wanted)]
+    extra = [c.label for c in predicted if c not in set(wanted)]
     if not scored:
         why = f"; {not_scored[0][0].label!r}: {not_scored[0][1]}" if not_scored else ""
         hint = nearest(wanted[0].label, extra) if wanted else ""
         raise DataError(
             f"nothing to score: the truth has {len(wanted)} perturbed conditions, {listing(c.label for c in wanted)}, "
-            f"and the prediction has {len(predicted)}, {listing(c.label for c in predicted)}{hint}{why}"
+            f"and the prediction has {len(predicted)}, {listing(c.label for c in predicted)}{hint}{why}; "
+            "perturbation, contexts and dose must be written alike in both"
         )
     ignored = f"ignored, because the truth lacks them: {len(extra)} predicted conditions, {listing(extra)}"
     return scored, tuple(not_scored), (ignored,) if extra else ()

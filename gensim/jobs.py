@@ -16,7 +16,7 @@ from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
 from gensim.data.pairs import PairSampler, make_groups
 from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
-from gensim.errors import ConfigError
+from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.report import write_report
 from gensim.metrics.results import Evaluation
@@ -44,19 +44,19 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
         GensimError: see `prepare`, `Trainer.fit`, `RunFolder.begin`.
     """
     run = RunFolder(Path(config.run))
+    build.build_solver(config.solver)  # a method that does not exist is refused before anything is written
     accelerator = _accelerator(config, run, device)
-    if accelerator.is_main_process:
-        run.begin(config, overwrite)
-        if not run.prepared.is_dir():
-            prepare(
-                config,
-                run,
-                Parts(
-                    fit_autoencoder=partial(build.fit_autoencoder, config, device=accelerator.device),
-                    make_vectors=partial(build.make_vectors, config),
-                ),
-            )
+    if accelerator.is_main_process and run.begin(config, overwrite):
+        prepare(
+            config,
+            run,
+            Parts(
+                fit_autoencoder=partial(build.fit_autoencoder, config, device=accelerator.device),
+                make_vectors=partial(build.make_vectors, config),
+            ),
+        )
     accelerator.wait_for_everyone()
+    log.info("%s", config.to_yaml())
     accelerator.init_trackers("tensorboard")
     _trainer(config, run, accelerator).fit()
     accelerator.end_training()
@@ -117,6 +117,8 @@ def sample(
     Returns:
         The store, an AnnData in Zarr format.
     """
+    if out.suffix == ".h5ad":
+        raise StoreError(f"cells are written as a Zarr store, not as .h5ad; use --out {out.with_suffix('.zarr')}")
     state = PartialState(cpu=device == "cpu")
     simulator = Simulator.load(run, str(state.device) if device == "auto" else device)
     simulation = simulator.simulate(controls, request, seed=seed, chunk_cells=chunk_cells)
@@ -149,6 +151,7 @@ def pseudobulk_path(cells: Path) -> Path:
 
 def _accelerator(config: Config, run: RunFolder, device: str) -> Accelerator:
     """Accelerate's handle on devices and processes, with TensorBoard where it is installed."""
+    build.choose_device(device)
     trackers = ["tensorboard"] if find_spec("tensorboard") else []
     precision = config.training.mixed_precision
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, log_with=trackers, project_dir=run.path)
@@ -185,6 +188,8 @@ def evaluate_cells(
     folder = RunFolder(run)
     provenance = folder.provenance()
     data = folder.config().data
+    if not folder.prepared.is_dir():
+        raise CheckpointError(f"run {str(run)!r} is not trained yet; finish its training first")
     space = MetricSpace.load(folder.prepared / "metric_space.safetensors")
 
     def source(path: Path) -> FileCells:

@@ -1,6 +1,5 @@
 """`Simulator`: a trained run as a Python object."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -103,8 +102,8 @@ class Simulator:
         config = folder.config()
         if not folder.prepared.is_dir() or not folder.best.is_file():
             raise CheckpointError(f"run {str(run)!r} has no trained weights yet; finish its training first")
-        genes = json.loads((folder.prepared / "genes.json").read_text())
-        reconstruction = json.loads((folder.prepared / "reconstruction.json").read_text())
+        genes = folder.read_json(folder.prepared / "genes.json")
+        reconstruction = folder.read_json(folder.prepared / "reconstruction.json")
         autoencoder = untrained_autoencoder(config, reconstruction["n_latents"], len(genes["genes"]))
         load_weights(folder.prepared / "autoencoder.safetensors", autoencoder)
         codebook = Codebook.load(folder.prepared)

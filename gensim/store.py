@@ -84,9 +84,13 @@ class CellStore:
             if os.path.lexists(partial):
                 keep_or_discard(partial, schema, overwrite)
             if not partial.exists():
-                (partial / "marks").mkdir(parents=True)
-                _lay_out(partial / "cells", schema)
-                write_json(partial / "request.json", {"digest": schema.digest, **schema.parts})
+                try:
+                    (partial / "marks").mkdir(parents=True)
+                    _lay_out(partial / "cells", schema)
+                    write_json(partial / "request.json", {"digest": schema.digest, **schema.parts})
+                except (OSError, StoreError):
+                    shutil.rmtree(partial, ignore_errors=True)
+                    raise
             return cls(path, schema, overwrite)
 
     @classmethod

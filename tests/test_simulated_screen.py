@@ -422,6 +422,6 @@ def test_written_screen_comes_with_its_network_and_vectors(tmp_path):
 def test_a_failed_write_leaves_nothing_behind(tmp_path):
     blocked = tmp_path / "screen_vectors.parquet"
     blocked.mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StoreError, match="Is a directory"):
         write_simulated_screen(tmp_path / "screen.h5ad", n_genes=30, n_cells=100, combinations=0, overwrite=True)
     assert list(tmp_path.iterdir()) == [blocked]

@@ -123,7 +123,10 @@ class CellFile:
         """The root group. Opened anew for every reading, so that no handle is kept, shared or inherited."""
         if not self.path.exists():
             siblings = [p.name for p in self.path.parent.iterdir()] if self.path.parent.is_dir() else []
-            raise DataError(f"{self.where} does not exist{nearest(self.path.name, siblings)}")
+            raise DataError(
+                f"{self.where} does not exist{nearest(self.path.name, siblings)}; check the path, a relative one "
+                f"starts at {str(Path.cwd())!r}"
+            )
         if self.path.is_dir():
             if not any((self.path / name).is_file() for name in ("zarr.json", ".zgroup")):
                 raise DataError(f"{self.where} is a folder without zarr metadata; an AnnData .zarr or .h5ad is needed")

@@ -213,7 +213,10 @@ def read_dense(source: CellSource, rows: IntArray, where: str) -> FloatArray:
     x = np.asarray(cells if isinstance(cells, np.ndarray) else cells.toarray(), dtype=np.float32)
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
-        raise DataError(f"{where}: {int(bad.sum())} cells have values that are not finite, first row {rows[bad][0]}")
+        raise DataError(
+            f"{where}: {int(bad.sum())} cells have values that are not finite, first row {rows[bad][0]}; "
+            "mend or remove them"
+        )
     means = x.mean(axis=0, dtype=np.float64)
     # One cell of a poor model may pass the bound; a gene's mean over cells cannot, unless the scale is another one.
     if means.max() > LARGEST_LOG1P:

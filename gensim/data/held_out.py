@@ -7,8 +7,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from gensim.atomic import atomic_path
 from gensim.config import DataConfig
+from gensim.data.h5ad_file import write_h5ad
 from gensim.data.screen import Screen
 from gensim.data.splits import Role, Split
 from gensim.store_schema import LIBRARY_SIZE
@@ -42,5 +42,4 @@ def write_held_out(path: str | Path, screen: Screen, split: Split, config: DataC
     }
     var = pd.DataFrame(index=pd.Index(np.array(screen.genes, dtype=object)))
     cells = ad.AnnData(screen.x[rows], obs=obs, var=var, uns={"gensim": json.dumps(notes)})
-    with atomic_path(path) as unfinished:
-        cells.write_h5ad(unfinished)
+    write_h5ad(path, cells)

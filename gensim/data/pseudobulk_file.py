@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gensim.atomic import atomic_path
+from gensim.data.h5ad_file import write_h5ad
 from gensim.errors import DataError
 from gensim.pseudobulk import Pseudobulk
 from gensim.store_schema import obs_columns
@@ -64,8 +64,7 @@ def write_pseudobulk(
         },
         uns={"gensim": json.dumps({**provenance, "x": _what_x_is(pseudobulk)}, allow_nan=False)},
     )
-    with atomic_path(path) as temporary:
-        cells.write_h5ad(temporary)
+    write_h5ad(path, cells)
     return path
 
 

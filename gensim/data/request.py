@@ -129,8 +129,13 @@ def _check_columns(table: pd.DataFrame, needed: list[str], config: DataConfig, w
         raise DataError(f"{where} has two columns named {repeated[0]!r}; name each one once")
     for column in needed:
         if column not in columns:
+            others = [name for name in columns if name not in needed]
+            separator = next((s for s in ";\t" if len(columns) == 1 and s in columns[0]), None)
+            hint = (
+                nearest(column, others) if separator is None else f"; it is separated by {separator!r}, not by commas"
+            )
             raise DataError(
-                f"{where} has no column {column!r}{nearest(column, columns)}; "
+                f"{where} has no column {column!r}{hint}; "
                 f"needed are {listing(needed)}, there are {listing(columns) or 'none'}"
             )
     own = (config.perturbation_column, config.batch_column, config.dose_column)

@@ -19,6 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gensim.atomic import reason_of
+from gensim.data.h5ad_file import write_h5ad
 from gensim.data.network_dynamics import CellDynamics, draw_rates
 from gensim.data.regulatory_network import RegulatoryNetwork, draw_network, network_from_edges
 from gensim.data.simulated_capture import Capture, draw_capture
@@ -364,17 +366,15 @@ def write_simulated_screen(
 
     Raises:
         DataError: a bad argument, or too few cells for one in every condition.
-        StoreError: `out` does not end in .h5ad, its folder is missing, or a file exists and `overwrite` is not set.
+        StoreError: `out` does not end in .h5ad, its folder cannot be written to, or a file exists without `overwrite`.
     """
     out = Path(out)
     if out.suffix != ".h5ad":
         raise StoreError(f"a simulated screen is written as .h5ad; got {str(out)!r}")
-    if not out.parent.is_dir():
-        raise StoreError(f"folder {str(out.parent)!r} does not exist; create it first")
     paths = (out, out.with_name(f"{out.stem}_edges.csv"), out.with_name(f"{out.stem}_vectors.parquet"))
     there = [str(path) for path in paths if path.exists()]
     if there and not overwrite:
-        raise StoreError(f"{listing(there)} exists; choose another name or allow overwriting")
+        raise StoreError(f"{listing(there)} exists; choose another name, or use --overwrite (overwrite=True)")
     simulated = SimulatedScreen(seed, n_genes, n_cell_types=n_cell_types, modality=modality)
     perturbations = [*simulated.regulators, *simulated.pairs(combinations)]
     n_controls = round(CONTROL_SHARE * n_cells / n_cell_types)
@@ -385,12 +385,16 @@ def write_simulated_screen(
     adata = simulated.screen(perturbations, cells_per_condition=cells_per_condition, n_controls=n_controls)
     drafts = [path.with_name(f".{path.stem}.{os.getpid()}.draft{path.suffix}") for path in paths]
     try:
-        adata.write_h5ad(drafts[0])
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_h5ad(drafts[0], adata)
         simulated.save_edges(drafts[1])
         simulated.save_vectors(drafts[2])
         for draft, path in reversed(list(zip(drafts, paths, strict=True))):
             os.replace(draft, path)
+    except OSError as error:
+        raise StoreError(f"cannot write {str(out)!r}: {reason_of(error)}; check space and permissions") from error
     finally:
         for draft in drafts:
-            draft.unlink(missing_ok=True)
+            if draft.exists():
+                draft.unlink()
     return paths

@@ -10,6 +10,8 @@ import pandas as pd
 from gensim.errors import DataError, listing, nearest
 from gensim.types import FloatArray
 
+ONE_HOT = "the perturbations seen in training (one_hot)"
+
 
 @dataclass(frozen=True, slots=True)
 class VectorTable:
@@ -51,9 +53,14 @@ class VectorTable:
         missing = sorted(set(perturbations) - known)
         if missing:
             hint = nearest(missing[0], known) if len(missing) == 1 else ""
+            remedy = (
+                "one_hot knows no others: train with perturbation.vectors.kind=table and vectors for all of them, or "
+                "leave them out (of the request; when training, hold out cells, combinations or contexts instead)"
+                if self.source == ONE_HOT
+                else "add rows for them, or leave them out"
+            )
             raise DataError(
-                f"{len(missing)} perturbations have no vector in {self.source}: {listing(missing)}{hint}; "
-                "add rows for them, or leave them out"
+                f"{len(missing)} perturbations have no vector in {self.source}: {listing(missing)}{hint}; {remedy}"
             )
 
 
@@ -99,7 +106,7 @@ def _from_frame(frame: pd.DataFrame, source: str) -> VectorTable:
 def one_hot_table(perturbations: Iterable[str]) -> VectorTable:
     """The identity: a vector for each training perturbation, and none for any other."""
     names = tuple(sorted(set(perturbations)))
-    return VectorTable(names, np.eye(len(names), dtype=np.float32), "the perturbations seen in training (one_hot)")
+    return VectorTable(names, np.eye(len(names), dtype=np.float32), ONE_HOT)
 
 
 def save_vector_table(table: VectorTable, path: Path) -> None:

@@ -79,7 +79,13 @@ def load_checkpoint(
 
 
 def save_weights(path: Path, module: nn.Module, metadata: dict[str, str] | None = None) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path, metadata)
+    """Write the weights of `module`, whole or not at all.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary, metadata)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

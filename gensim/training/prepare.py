@@ -1,19 +1,21 @@
 """Everything that is fitted before training, on training cells only, written once for all processes to read."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from gensim.atomic import atomic_path, write_json
+from gensim.atomic import atomic_path, require_space, write_json
 from gensim.autoencoder.base import Autoencoder, encode_cells, reconstruction_error, residual
 from gensim.config import Config
 from gensim.data.gene_selection import select_genes
 from gensim.data.held_out import write_held_out
 from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role, Split, describe, make_split, write_split
+from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
@@ -21,9 +23,12 @@ from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
 from gensim.training.run_folder import IN_GENES, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.training.validation import make_tasks
 from gensim.types import Condition, FloatArray, IntArray
 
 log = logging.getLogger("gensim")
+
+NPY_HEADER_BYTES = 128
 
 FitAutoencoder = Callable[[sparse.csr_matrix, sparse.csr_matrix], Autoencoder]
 MakeVectors = Callable[[list[str]], VectorTable]
@@ -45,14 +50,15 @@ class Parts:
 def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     """Load, check and split the screen, fit autoencoder and metric space, encode all cells, write the results.
 
-    Nothing is written before the data, the split and the vectors have passed their checks.
+    Nothing is written, and no earlier run removed, before the data, the split and the vectors have passed their checks.
 
     Raises:
-        DataError, SplitError: see `load_screen`, `make_split`, `Codebook.fit`.
+        DataError, SplitError: see `load_screen`, `make_split`, `VectorTable.require`, `make_tasks`.
+        StoreError: the run folder cannot be written.
     """
     screen = load_screen(config.data)
     split = make_split(screen, config.split, config.seed)
-    log.info("%s", describe(screen, split))
+    described = describe(screen, split)
     all_genes = screen.genes
     if config.data.n_highly_variable_genes is not None:
         screen = screen.select_genes(select_genes(screen, split, config.data.n_highly_variable_genes))
@@ -61,10 +67,16 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     vectors = parts.make_vectors([p for condition in training for p in condition.perturbations])
     vectors.require(p for c in _perturbed(screen, rows[Role.HELD_OUT]) for p in c.perturbations)
 
-    run.write_config(config)
+    _refuse_without_controls(screen, rows[Role.TRAIN], training)
+    index = _index(screen, split)
+    make_tasks(index.condition_of, index.control_of, rows[Role.VALIDATION], index.controls, most_cells=2)
+
+    log.info("%s", described)
+    run.clear()
     run.write_provenance(
         {**software(), "data_digest": screen.digest, "split_digest": split.digest, "vectors": vectors.source}
     )
+    run.write_config(config)
     x = screen.log1p_cp10k()
     x_train = x[rows[Role.TRAIN]]
     autoencoder = parts.fit_autoencoder(x_train, x[rows[Role.VALIDATION]])
@@ -78,9 +90,10 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     write_held_out(run.held_out, screen, split, config.data)
     with atomic_path(run.prepared) as folder:
         folder.mkdir()
-        latents = np.lib.format.open_memmap(
-            folder / "latents.npy", mode="w+", dtype=np.float32, shape=(len(screen.cells), autoencoder.n_latents)
-        )
+        shape = (len(screen.cells), autoencoder.n_latents)
+        # A disk that fills up under a mapped file kills the process.
+        require_space(folder / "latents.npy", 4 * math.prod(shape) + NPY_HEADER_BYTES)
+        latents = np.lib.format.open_memmap(folder / "latents.npy", mode="w+", dtype=np.float32, shape=shape)
         encode_cells(autoencoder, x, latents)
         latents.flush()
 
@@ -93,7 +106,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         effects(lambda cells: x[cells].toarray(), shrink=False).save(folder / IN_GENES)
         MetricSpace.fit(x_train, screen.genes).save(folder / "metric_space.safetensors")
         save_weights(folder / "autoencoder.safetensors", autoencoder)
-        _index(screen, split).save(folder / "cells.safetensors")
+        index.save(folder / "cells.safetensors")
         write_json(folder / "genes.json", {"genes": screen.genes, "all_genes": all_genes})
         write_json(folder / "reconstruction.json", {"n_latents": autoencoder.n_latents, **error})
 
@@ -101,6 +114,16 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 def _perturbed(screen: Screen, rows: IntArray) -> list[Condition]:
     present = np.unique(screen.condition_of[rows])
     return [screen.conditions[k] for k in present if not screen.conditions[k].is_control]
+
+
+def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Condition]) -> None:
+    present = {screen.conditions[k] for k in np.unique(screen.condition_of[rows])}
+    alone = [condition.label for condition in training if condition.control not in present]
+    if alone:
+        raise DataError(
+            f"{len(alone)} training conditions have no control cells in their context: {listing(alone)}; "
+            "add controls of that context, or remove its cells"
+        )
 
 
 def _index(screen: Screen, split: Split) -> CellIndex:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,17 @@ from safetensors.numpy import load_file, save_file
 from gensim.atomic import atomic_path, write_json
 from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
+from gensim.store_folder import disk
 from gensim.types import Condition, IntArray
 
 FORMAT_VERSION = 1
+
+CONFIG, PROVENANCE = "config.yaml", "provenance.json"
+OURS = (
+    CONFIG, PROVENANCE, "split.json", "split_cells.parquet", "held_out.h5ad", "prepared", "checkpoints",
+    "best.safetensors", "history.jsonl", "trained.json", "tensorboard",
+)  # fmt: skip
+"""All that a run folder holds, besides temporary files of a run that was killed."""
 
 IN_GENES = "mean_effects_genes.safetensors"
 """Plain mean effects over genes: the training-mean baseline."""
@@ -103,45 +113,71 @@ class RunFolder:
     def is_trained(self) -> bool:
         return self.summary.is_file()
 
-    def begin(self, config: Config, overwrite: bool) -> None:
-        """Make room for a run of `config`, or find the unfinished one that it continues.
+    def begin(self, config: Config, overwrite: bool) -> bool:
+        """Whether `config` has to be prepared here, because there is no run yet, or one that is to be replaced, or one
+        whose preparation was cut off; otherwise the run that is here goes on. Nothing is changed.
 
         Raises:
-            StoreError: the folder holds something else, a finished run, or a run of another config.
+            StoreError: there is something else, a finished run, or a run of another config.
+            CheckpointError: the run that is here was written in another format.
         """
-        if overwrite and (self.path / "config.yaml").is_file():
-            shutil.rmtree(self.path)
-        if not self.path.exists() or not any(self.path.iterdir()):
-            return
-        if not (self.path / "config.yaml").is_file():
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"{str(self.path)!r} is a file, and a run is a folder; set run= to another path")
+        if not self.path.exists() or all(child.name.startswith(".") for child in self.path.iterdir()):
+            return True
+        if not (self.path / PROVENANCE).is_file():
             raise StoreError(f"folder {str(self.path)!r} exists and is not a run; set run= to another folder")
+        if overwrite:
+            return True
+        self.provenance()
+        if not (self.path / CONFIG).is_file():
+            return True
         if self.is_trained:
             raise StoreError(
                 f"run {str(self.path)!r} is trained already; use --overwrite, or set run= to another folder"
             )
-        if self.config() != config:
+        differences = self._differences(config)
+        if differences:
             raise StoreError(
-                f"run {str(self.path)!r} was begun with another config: {self._difference(config)}; "
+                f"run {str(self.path)!r} was begun with another config: {', '.join(differences)}; "
                 "use --overwrite, or set run= to another folder"
             )
+        return not self.prepared.is_dir()
+
+    def clear(self) -> None:
+        """Remove what an earlier run, or one that was cut off, left here; files that no run writes stay.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        if not (self.path / PROVENANCE).is_file():
+            return
+        with disk(self.path):
+            for child in self.path.iterdir():
+                if child.name not in OURS and not fnmatch(child.name, ".*.tmp*"):
+                    continue
+                if child.is_dir():
+                    shutil.rmtree(child)
+                else:
+                    child.unlink()
 
     def write_config(self, config: Config) -> None:
-        with atomic_path(self.path / "config.yaml") as temporary:
+        with atomic_path(self.path / CONFIG) as temporary:
             temporary.write_text(config.to_yaml())
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
-        write_json(self.path / "provenance.json", {"format_version": FORMAT_VERSION, **provenance})
+        write_json(self.path / PROVENANCE, {"format_version": FORMAT_VERSION, **provenance})
 
     def provenance(self) -> dict[str, Any]:
         """What made the run.
 
         Raises:
-            CheckpointError: not a run, or written in another format.
+            CheckpointError: not a run, damaged, or written in another format.
         """
-        file = self.path / "provenance.json"
+        file = self.path / PROVENANCE
         if not file.is_file():
             raise CheckpointError(f"{str(self.path)!r} is not a run folder (no {file.name}); train one, or check --run")
-        provenance: dict[str, Any] = json.loads(file.read_text())
+        provenance = self.read_json(file)
         found = provenance.get("format_version")
         if found != FORMAT_VERSION:
             raise CheckpointError(
@@ -151,10 +187,26 @@ class RunFolder:
         return provenance
 
     def config(self) -> Config:
-        file = self.path / "config.yaml"
+        file = self.path / CONFIG
         if not file.is_file():
             raise CheckpointError(f"{str(self.path)!r} is not a run folder (no {file.name}); train one, or check --run")
         return parse_config(yaml.safe_load(file.read_text()), str(file))
+
+    def read_json(self, file: Path) -> dict[str, Any]:
+        """A JSON mapping of the run.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        try:
+            value = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"run file {str(file)!r} cannot be read ({error}); train the run again (--overwrite)"
+            ) from error
+        if not isinstance(value, dict):
+            raise CheckpointError(f"run file {str(file)!r} holds no JSON mapping; train the run again (--overwrite)")
+        return value
 
     def forget_history_after(self, step: int) -> None:
         """Drop lines of the history that a resumed run will write again."""
@@ -163,6 +215,17 @@ class RunFolder:
             with atomic_path(self.history) as temporary:
                 temporary.write_text("".join(line + "\n" for line in (kept if step > 0 else [])))
 
-    def _difference(self, config: Config) -> str:
-        before, now = self.config().model_dump(mode="json"), config.model_dump(mode="json")
-        return ", ".join(f"{name} differs" for name in now if before[name] != now[name])
+    def _differences(self, config: Config) -> list[str]:
+        """In words, key by key; where the folder lies (`run`) does not matter, so that a run may be moved."""
+        before, now = (dict(_leaves(c.model_dump(mode="json", exclude={"run"}))) for c in (self.config(), config))
+        keys = dict.fromkeys([*before, *now])
+        return [f"{k} was {before.get(k)!r}, is {now.get(k)!r}" for k in keys if before.get(k) != now.get(k)]
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys of a nested mapping, and their values."""
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner
