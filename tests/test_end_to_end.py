@@ -267,3 +267,42 @@ def wait_for(ready, process, seconds: float = 120) -> None:
         assert process.poll() is None, "the process ended before it could be killed"
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ["autoencoder={kind: mlp, n_latents: 8, width: 32, max_epochs: 3}", "solver.kind=heun"],
+        ["coupling={kind: sinkhorn, reg: 0.05}", "transport.sigma=0.1", "training.mixed_precision=bf16"],
+        ["coupling={kind: independent}", "anchor=none", "solver={kind: torchdiffeq, method: rk4}"],
+        ["data.n_highly_variable_genes=30", "data.batch_column=null", "solver.kind=euler"],
+    ],
+    ids=["mlp", "sinkhorn_bf16", "independent_unanchored", "variable_genes"],
+)
+def test_every_other_choice_trains_samples_and_evaluates(work, tmp_path, choices):
+    """Cells of another config differ from control cells where it matters: nearer to the truth than no change."""
+    path, run, out = config(work, "choices"), tmp_path / "run", tmp_path / "cells.zarr"
+    run_command("train", "--config", path, "--device", "cpu", f"run={run}", *choices)
+    run_command("sample", "--run", run, "--out", out, "--device", "cpu")
+    run_command("evaluate", out, "--run", run)
+    assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
+    scores = json.loads((tmp_path / "cells.evaluation" / "metrics.json").read_text())["groups"][0]["scores"]
+    assert scores["model"]["energy_distance_pca"]["value"] > 0.3
+
+
+def test_unseen_perturbations_are_simulated_from_a_table_of_vectors(work, tmp_path, truth):
+    """The true network's vectors; a held-out regulator reaches no training or validation cell."""
+    held_out = truth.regulators[2]
+    truth.save_vectors(work / "vectors.parquet")
+    path, run, out = config(work, "unseen"), tmp_path / "run", tmp_path / "cells.zarr"
+    split = f"split.test={{hold_out: perturbations, values: [{held_out}]}}"
+    vectors = f"perturbation.vectors={{kind: table, path: {work / 'vectors.parquet'}}}"
+    run_command("train", "--config", path, "--device", "cpu", f"run={run}", split, vectors)
+    roles = pd.read_parquet(run / "split_cells.parquet").set_index("cell")["role"]
+    perturbation = ad.read_h5ad(work / "screen.h5ad").obs["perturbation"].astype(str)
+    contains = perturbation.str.split("+").map(lambda names: held_out in names)
+    assert set(roles[contains[contains].index]) == {"held_out"}
+    run_command("sample", "--run", run, "--out", out, "--device", "cpu")
+    made = ad.read_zarr(out).obs["perturbation"].astype(str)
+    assert made.str.split("+").map(lambda names: held_out in names).all()
+    run_command("evaluate", out, "--run", run)
