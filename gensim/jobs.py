@@ -2,13 +2,15 @@
 
 import json
 import logging
+from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
+from accelerate.state import AcceleratorState
 
 from gensim import build
 from gensim.config import Config
@@ -32,6 +34,9 @@ from gensim.training.run_folder import IN_GENES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
 
 log = logging.getLogger("gensim")
+
+LONGEST_WAIT = timedelta(days=1)
+"""For which processes wait for one that prepares data or simulates; the default of minutes ends large runs."""
 
 
 def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> Path:
@@ -119,7 +124,7 @@ def sample(
     """
     if out.suffix == ".h5ad":
         raise StoreError(f"cells are written as a Zarr store, not as .h5ad; use --out {out.with_suffix('.zarr')}")
-    state = PartialState(cpu=device == "cpu")
+    state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
     simulator = Simulator.load(run, str(state.device) if device == "auto" else device)
     simulation = simulator.simulate(controls, request, seed=seed, chunk_cells=chunk_cells)
     schema = simulation.schema
@@ -154,7 +159,14 @@ def _accelerator(config: Config, run: RunFolder, device: str) -> Accelerator:
     build.choose_device(device)
     trackers = ["tensorboard"] if find_spec("tensorboard") else []
     precision = config.training.mixed_precision
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, log_with=trackers, project_dir=run.path)
+    AcceleratorState._reset_state()  # a process that trains twice may do so in another precision
+    accelerator = Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=precision,
+        log_with=trackers,
+        project_dir=run.path,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
+    )
     if device not in ("auto", "cpu") and accelerator.device.type != torch.device(device).type:
         raise ConfigError(f"--device {device}: Accelerate found {accelerator.device}; use auto or cpu")
     return accelerator
