@@ -1,7 +1,7 @@
-"""The pictures of the README: ``python benchmarks/figures.py flow`` and ``python benchmarks/figures.py cells ...``.
+"""The pictures of the README: ``python docs/figures.py flow`` and ``python docs/figures.py cells ...``.
 
 ``cells`` takes a run and the store that was sampled from it:
-``python benchmarks/figures.py cells --run runs/demo --cells runs/demo_cells.zarr``.
+``python docs/figures.py cells --run runs/demo --cells runs/demo_cells.zarr``.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from gensim.perturbations.mean_effects import MeanEffects
 from gensim.training.run_folder import IN_GENES, RunFolder
 from gensim.types import Condition
 
-IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+IMAGES = Path(__file__).resolve().parent / "images"
 # An opaque page of its own, so that the pictures read the same on a light and on a dark one.
 PAGE, INK, MUTED, EDGE = "#fbfaf7", "#22262b", "#5c636b", "#8b929a"
 DATA, LATENT, OUT = "#dbe7f3", "#e6def1", "#dcedde"
