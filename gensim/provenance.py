@@ -7,19 +7,22 @@ from pathlib import Path
 
 LIBRARIES = ("torch", "torchdiffeq", "POT", "numpy", "scipy", "anndata", "scanpy", "zarr", "accelerate")
 
+CODE = ("*.py", "*.yaml", "pyproject.toml")
+
 
 def version() -> str:
     return metadata.version("gensim-cells")
 
 
 def commit() -> str | None:
-    """Commit of the checkout that holds the package, with ``+changes`` if edited; None outside a checkout."""
+    """Commit of the checkout that holds the package, ``+changes`` if code or configs differ; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
     try:
         head = _git(root, "rev-parse", "HEAD")
-        return head + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *CODE)
+        return head + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

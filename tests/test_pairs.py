@@ -122,3 +122,16 @@ def test_a_small_group_repeats_its_cells_evenly():
 def test_a_condition_without_controls_is_refused():
     with pytest.raises(DataError, match="no control cells"):
         make_groups(np.array([0, 1]), np.array([0, -1]), np.array([0, 0]), np.arange(2), controls=[0])
+
+
+def test_a_pair_across_batches_carries_the_batch_of_its_target():
+    """All controls in batch 0, all perturbed cells in batch 1: they are pooled, and 1 is what was made."""
+    condition_of, batch_of = np.repeat([0, 1], 20), np.repeat([0, 1], 20)
+    groups = make_groups(condition_of, np.array([0, 0]), batch_of, np.arange(40), controls=[0])
+    k = torch.zeros(2, dtype=torch.int64)
+    pairs = PairSampler(
+        torch.zeros(40, 1), groups, ConditionBatch(k[:, None], k[:, None], k, k.float(), k[:, None].float()),
+        torch.from_numpy(batch_of), IndependentCoupling(), cells_per_group=8, rare_condition_power=1, seed=0,
+    ).batch(0, range(2))  # fmt: skip
+    assert set(batch_of[pairs.source.numpy()]) == {0}
+    assert pairs.condition.batch.tolist() == [1] * 16
