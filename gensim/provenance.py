@@ -15,7 +15,7 @@ def version() -> str:
 
 
 def commit() -> str | None:
-    """Commit of the checkout that holds the package, ``+changes`` if code or configs differ; None outside a checkout."""
+    """Commit of the checkout that holds the package, ``+changes`` if code or configs differ; None outside one."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
