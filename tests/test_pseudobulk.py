@@ -184,8 +184,8 @@ def test_file_refuses_what_does_not_fit(tmp_path):
         write(genes=("a", "b", "c"))
     with pytest.raises(DataError, match="condition 2 and the table has 2 rows"):
         write(conditions=CONDITIONS[:2])
-    with pytest.raises(DataError, match="label of its own"):
-        write(conditions=CONDITIONS.assign(condition="same"))
+    with pytest.raises(DataError, match="a label for every row"):
+        write(conditions=CONDITIONS.assign(condition=None))
     with pytest.raises(DataError, match="'n_cells'"):
         write(conditions=CONDITIONS.assign(n_cells=1))
     assert list(tmp_path.iterdir()) == []
@@ -193,3 +193,10 @@ def test_file_refuses_what_does_not_fit(tmp_path):
     with pytest.raises(StoreError, match=r"b\.h5ad"):
         write()
     assert [p.name for p in tmp_path.iterdir()] == ["b.h5ad"]
+
+
+def test_rows_of_one_condition_are_told_apart(tmp_path):
+    path = write_pseudobulk(tmp_path / "b.h5ad", small_bulk(), CONDITIONS.assign(condition="same"), ("g1", "g2"), {})
+    bulk = ad.read_h5ad(path)
+    assert list(bulk.obs_names) == ["same", "same (2)", "same (3)"][: len(CONDITIONS)]
+    assert set(bulk.obs["condition"]) == {"same"}

@@ -35,12 +35,13 @@ def write_pseudobulk(
     Args:
         path: ends in `.h5ad`; missing parent folders are made.
         pseudobulk: of any of the K conditions.
-        conditions: K rows in the order of the codes of the pseudobulk, with the labels in the column ``condition``.
+        conditions: K rows in the order of the codes of the pseudobulk, with the labels in the column ``condition``;
+            a label that comes again names its row ``label (2)``.
         genes: G names.
         provenance: JSON-serialisable.
 
     Raises:
-        DataError: another file ending, a table or genes that do not fit the pseudobulk, labels that are not unique.
+        DataError: another file ending, a table or genes that do not fit the pseudobulk.
         StoreError: the file cannot be written.
     """
     path = Path(path)
@@ -77,8 +78,8 @@ def _check(pseudobulk: Pseudobulk, conditions: pd.DataFrame, genes: Sequence[str
             f"the pseudobulk has condition {last} and the table has {len(conditions)} rows; use its own table"
         )
     labels = conditions.get("condition")
-    if labels is None or labels.isna().any() or labels.duplicated().any():
-        raise DataError("the table of conditions needs a column 'condition' with a label of its own for every row")
+    if labels is None or labels.isna().any():
+        raise DataError("the table of conditions needs a column 'condition' with a label for every row")
     for name in (N_CELLS, MISSING):
         if name in conditions:
             raise DataError(f"column {name!r} of the table of conditions is needed for the pseudobulk; rename it")
@@ -89,7 +90,10 @@ def _obs(pseudobulk: Pseudobulk, conditions: pd.DataFrame) -> pd.DataFrame:
     n_cells = np.zeros(len(conditions), np.int64)
     n_cells[pseudobulk.condition] = pseudobulk.n
     why = np.select([n_cells == 0, n_cells == 1], ["no cells", "one cell has no variance"], default="")
-    index = pd.Index(conditions["condition"].astype(str).tolist(), dtype=object)
+    labels = conditions["condition"].astype(str)
+    again = labels.groupby(labels).cumcount() + 1  # a condition may be asked for in several rows
+    names = [label if n == 1 else f"{label} ({n})" for label, n in zip(labels, again, strict=True)]
+    index = pd.Index(names, dtype=object)
     obs = pd.DataFrame(index=index)
     for column in obs_columns(conditions, "condition"):
         if column.categories is None:
