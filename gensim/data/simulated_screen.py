@@ -6,8 +6,8 @@ other conditions are asked for. Equations and sources: docs/simulated_screen.md.
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gensim.atomic import reason_of
+from gensim.atomic import atomic_path
 from gensim.data.h5ad_file import write_h5ad
 from gensim.data.network_dynamics import CellDynamics, draw_rates
 from gensim.data.regulatory_network import RegulatoryNetwork, draw_network, network_from_edges
@@ -383,18 +383,10 @@ def write_simulated_screen(
         wanted = n_cell_types * len(perturbations)
         raise DataError(f"{n_cells} cells are too few for {wanted} perturbed conditions; ask for {2 * wanted} or more")
     adata = simulated.screen(perturbations, cells_per_condition=cells_per_condition, n_controls=n_controls)
-    drafts = [path.with_name(f".{path.stem}.{os.getpid()}.draft{path.suffix}") for path in paths]
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_h5ad(drafts[0], adata)
-        simulated.save_edges(drafts[1])
-        simulated.save_vectors(drafts[2])
-        for draft, path in reversed(list(zip(drafts, paths, strict=True))):
-            os.replace(draft, path)
-    except OSError as error:
-        raise StoreError(f"cannot write {str(out)!r}: {reason_of(error)}; check space and permissions") from error
-    finally:
-        for draft in drafts:
-            if draft.exists():
-                draft.unlink()
+    with ExitStack() as stack:
+        # Left in the reverse order, so that the screen is renamed last.
+        screen, edges, vectors = (stack.enter_context(atomic_path(path)) for path in paths)
+        write_h5ad(screen, adata)
+        simulated.save_edges(edges)
+        simulated.save_vectors(vectors)
     return paths
