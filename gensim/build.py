@@ -12,6 +12,7 @@ from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.config import (
     Config,
     ExactCouplingConfig,
+    FlowMatchingConfig,
     IndependentCouplingConfig,
     MLPAutoencoderConfig,
     PCAConfig,
@@ -20,7 +21,8 @@ from gensim.config import (
     TableConfig,
 )
 from gensim.errors import ConfigError, nearest
-from gensim.nn.field import ResidualMLP
+from gensim.nn.field import ConditionalField
+from gensim.nn.residual_mlp import ResidualMLP
 from gensim.ot.coupling import Coupling, ExactCoupling, IndependentCoupling, SinkhornCoupling
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.encoder import ConditionEncoder
@@ -28,6 +30,7 @@ from gensim.perturbations.vectors import VectorTable, one_hot_table, read_vector
 from gensim.seeding import torch_generator
 from gensim.solvers.base import Solver
 from gensim.solvers.ode import Euler, Heun, Midpoint, TorchDiffEq
+from gensim.transport.anchored import Anchored
 from gensim.transport.base import Transport
 from gensim.transport.flow_matching import FlowMatching
 
@@ -98,8 +101,21 @@ def build_transport(config: Config, codebook: Codebook, n_latents: int) -> Trans
     """An untrained transport whose weights follow from the seed."""
     generator = torch_generator(config.seed, "transport weights")
     encoder = ConditionEncoder(codebook, config.perturbation.n_features, generator)
-    field = ResidualMLP(n_latents, encoder.n_features, config.field.width, config.field.n_blocks, generator)
-    return FlowMatching(field, encoder, config.transport.sigma, anchored=config.anchor == "mean_effect")
+
+    def field(n_outputs: int, sees_control: bool) -> ConditionalField:
+        sizes = (n_latents, encoder.n_features, n_outputs)
+        c = config.field
+        return ResidualMLP(*sizes, sees_control=sees_control, width=c.width, n_blocks=c.n_blocks, generator=generator)
+
+    match config.transport:
+        case FlowMatchingConfig(sigma=sigma, noise=noise):
+            transport: Transport = FlowMatching(field(n_latents, noise > 0), encoder, sigma, noise)
+    return Anchored(transport) if config.anchor == "mean_effect" else transport
+
+
+def population_cells(config: Config) -> int:  # noqa: ARG001
+    """Control cells of a population that the configured field looks at."""
+    return 0
 
 
 def build_solver(config: SolverConfig) -> Solver:

@@ -88,6 +88,7 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator) -> Traine
         cells_per_group=config.training.cells_per_group,
         rare_condition_power=config.training.rare_condition_power,
         seed=config.seed,
+        population_cells=build.population_cells(config),
     )
     most = config.training.validation_cells_per_condition
     tasks = make_tasks(cells.condition_of, cells.control_of, rows[Role.VALIDATION], cells.controls, most)
@@ -95,7 +96,9 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator) -> Traine
     return Trainer(
         transport=build.build_transport(config, codebook, latents.shape[1]),
         sampler=sampler,
-        validation=Validation(tasks, latents, conditions, batch_codes, solver, config.seed),
+        validation=Validation(
+            tasks, latents, conditions, batch_codes, solver, config.seed, build.population_cells(config)
+        ),
         cells=cells,
         config=config.training,
         seed=config.seed,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gensim.autoencoder.base import Autoencoder
+from gensim.data.pairs import draw_population
 from gensim.data.request import Request
 from gensim.data.screen import Screen
 from gensim.errors import DataError, listing
@@ -25,7 +26,15 @@ from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import numpy_generator
 from gensim.solvers.base import Solver
 from gensim.transport.base import Transport
-from gensim.types import CellChunk, Condition, ConditionBatch, FloatArray, IntArray, first_difference
+from gensim.types import (
+    CellChunk,
+    Condition,
+    ConditionBatch,
+    ControlBatch,
+    FloatArray,
+    IntArray,
+    first_difference,
+)
 
 CELLS_PER_SOLVE = 1024
 CELLS_PER_STREAM = 256
@@ -108,27 +117,37 @@ class Plan:
         """Row of `conditions` for each of the numbered cells."""
         return np.searchsorted(self.ends, cells, side="right").astype(np.int64)
 
-    def draw(self, cells: IntArray, n_latents: int) -> tuple[IntArray, torch.Tensor]:
-        """Source rows (n,) and standard normal noise (n, D) of the numbered cells.
-
-        Every control cell of a condition is used once before any is used again.
-        """
+    def draw_sources(self, cells: IntArray) -> IntArray:
+        """(n,) source rows of the numbered cells: every control cell of a condition once before any again."""
         source = np.empty(len(cells), dtype=np.int64)
+        for k, here, number in self._by_condition(cells):
+            source[here] = _through_streams(number, len(self.sources[k]), partial(self._shuffled_sources, k))
+        return source
+
+    def draw_noise(self, cells: IntArray, n_latents: int, purpose: str | int) -> torch.Tensor:
+        """(n, D) standard normal noise of the numbered cells, of its own for every purpose: "start", or a step."""
         eps = np.empty((len(cells), n_latents), dtype=np.float32)
+        for k, here, number in self._by_condition(cells):
+            eps[here] = _through_streams(number, CELLS_PER_STREAM, partial(self._noise, k, n_latents, purpose))
+        return torch.from_numpy(eps)
+
+    def draw_population(self, k: int, n: int) -> IntArray:
+        """(n,) rows of control cells that stand for all those which condition k starts from."""
+        rng = numpy_generator(self.seed, "population", self.conditions[k].control.key)
+        return draw_population(self.sources[k], n, rng)
+
+    def _by_condition(self, cells: IntArray) -> Iterator[tuple[int, NDArray[np.bool_], IntArray]]:
+        """Per condition k among the cells: k, which cells, and their numbers within the condition."""
         condition = self.condition_of(cells)
         for k in np.unique(condition):
             here = condition == k
-            number = cells[here] - (self.ends[k - 1] if k else 0) + self.first[k]
-            size = len(self.sources[k])
-            source[here] = _through_streams(number, size, partial(self._shuffled_sources, k))
-            eps[here] = _through_streams(number, CELLS_PER_STREAM, partial(self._noise, k, n_latents))
-        return source, torch.from_numpy(eps)
+            yield int(k), here, cells[here] - (self.ends[k - 1] if k else 0) + self.first[k]
 
     def _shuffled_sources(self, k: int, stream: int) -> IntArray:
         return numpy_generator(self.seed, "source", self.conditions[k].key, stream).permutation(self.sources[k])
 
-    def _noise(self, k: int, n_latents: int, stream: int) -> FloatArray:
-        generator = numpy_generator(self.seed, "noise", self.conditions[k].key, stream)
+    def _noise(self, k: int, n_latents: int, purpose: str | int, stream: int) -> FloatArray:
+        generator = numpy_generator(self.seed, "noise", self.conditions[k].key, purpose, stream)
         return generator.standard_normal((CELLS_PER_STREAM, n_latents), dtype=np.float32)
 
 
@@ -158,6 +177,7 @@ class Engine:
 
     Args:
         outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
+        population_cells: control cells of a population that the transport looks at.
     """
 
     transport: Transport
@@ -165,6 +185,7 @@ class Engine:
     solver: Solver
     codebook: Codebook
     outside: MeanEffects | None
+    population_cells: int
     device: torch.device
 
     def chunks(self, plan: Plan, controls: Controls, chunk_cells: int, wanted: Iterable[int]) -> Iterator[CellChunk]:
@@ -173,30 +194,69 @@ class Engine:
             raise ValueError(f"chunk_cells is {chunk_cells}; a multiple of {CELLS_PER_SOLVE} is needed")
         codes = self.codebook.encode(plan.conditions)
         batches = self.codebook.batch_codes(controls.batches)
+        population, population_of = self._populations(plan, controls)
         for index in wanted:
             start = index * chunk_cells
             stop = min(start + chunk_cells, plan.n_cells)
             parts = [
-                self._block(np.arange(s, min(s + CELLS_PER_SOLVE, stop)), plan, controls, codes, batches)
+                self._block(
+                    np.arange(s, min(s + CELLS_PER_SOLVE, stop)),
+                    plan,
+                    controls,
+                    codes,
+                    batches,
+                    population,
+                    population_of,
+                )
                 for s in range(start, stop, CELLS_PER_SOLVE)
             ]
             x, condition, source = (np.concatenate(part) for part in zip(*parts, strict=True))
             yield CellChunk(index, start, x, condition, source, controls.library_size[source])
 
     @torch.no_grad()
+    def _populations(self, plan: Plan, controls: Controls) -> tuple[torch.Tensor, torch.Tensor]:
+        """(S, M, D) latents of a population per context, and (K,) which of them each condition starts from."""
+        contexts = [condition.control for condition in plan.conditions]
+        first = {control: contexts.index(control) for control in dict.fromkeys(contexts)}
+        # One context at a time: shapes decide rounding.
+        population = [
+            self.autoencoder.encode(self._dense(controls, plan.draw_population(k, self.population_cells)))
+            for k in first.values()
+        ]
+        position = {control: s for s, control in enumerate(first)}
+        return torch.stack(population), torch.tensor([position[control] for control in contexts])
+
+    def _dense(self, controls: Controls, rows: IntArray) -> torch.Tensor:
+        return torch.from_numpy(controls.x[rows].toarray()).to(self.device)
+
+    @torch.no_grad()
     def _block(
-        self, cells: IntArray, plan: Plan, controls: Controls, codes: ConditionBatch, batches: torch.Tensor
+        self,
+        cells: IntArray,
+        plan: Plan,
+        controls: Controls,
+        codes: ConditionBatch,
+        batches: torch.Tensor,
+        population: torch.Tensor,
+        population_of: torch.Tensor,
     ) -> tuple[FloatArray, IntArray, IntArray]:
         """Up to 1,024 cells, computed in an array of exactly that many rows: shapes decide rounding."""
         padded = np.minimum(np.arange(cells[0], cells[0] + CELLS_PER_SOLVE), cells[-1])
-        source, eps = plan.draw(padded, self.autoencoder.n_latents)
-        condition = plan.condition_of(padded)
-        x_control = torch.from_numpy(controls.x[source].toarray()).to(self.device)
-        coded = codes[torch.from_numpy(condition)].with_batch(batches[torch.from_numpy(source)]).to(self.device)
+        source, condition = plan.draw_sources(padded), plan.condition_of(padded)
+        k = torch.from_numpy(condition)
+        coded = codes[k].with_batch(batches[torch.from_numpy(source)]).to(self.device)
+
+        def noise(purpose: str | int) -> torch.Tensor:
+            return plan.draw_noise(padded, self.autoencoder.n_latents, purpose).to(self.device)
+
+        x_control = self._dense(controls, source)
+        z_control = self.autoencoder.encode(x_control)
+        start = ControlBatch(z_control, population, population_of[k].to(self.device))
+        z_0 = self.transport.start(start, coded, noise("start"))
+        z_1 = self.solver.solve(self.transport.dynamics(start, coded), z_0, noise)
         outside = self._outside_effects(plan, condition).to(self.device)
-        x = simulate_cells(
-            self.transport, self.autoencoder, self.solver, x_control, coded, eps.to(self.device), outside
-        )
+        x = decode_cells(self.autoencoder, x_control, z_control, z_1, outside)
+        x = torch.where((coded.perturbations == 0).all(dim=1, keepdim=True), x_control, x)
         n = len(cells)
         return x[:n].cpu().numpy(), condition[:n], source[:n]
 
@@ -209,34 +269,26 @@ class Engine:
         return torch.from_numpy(effects[row])
 
 
-def simulate_cells(
-    transport: Transport,
+def decode_cells(
     autoencoder: Autoencoder,
-    solver: Solver,
     x_control: torch.Tensor,
-    condition: ConditionBatch,
-    eps: torch.Tensor,
+    z_control: torch.Tensor,
+    z_1: torch.Tensor,
     outside: torch.Tensor,
 ) -> torch.Tensor:
-    """(B, G) control cells to (B, G) simulated cells, log1p CP10k, not negative.
+    """Latents (B, D) of simulated cells to (B, G) expression, log1p CP10k, not negative.
 
     Latents cannot hold gene-level noise. So what they miss of the control cell is carried over, moved by the mean
     effect that the condition had on it in training, and cut off at 0:
 
         x = max(0, decode(z_1) + [x_control - decode(z_control)] + outside)
 
-    Control conditions come out as the control cells themselves.
-
     Args:
+        x_control, z_control: (B, G) and (B, D), the control cells.
         outside: (B, G), mean effect of each cell's condition on what the latents do not hold.
     """
-    z_control = autoencoder.encode(x_control)
-    dynamics = transport.dynamics(z_control, condition)
-    z_1 = solver.solve(dynamics, transport.start(z_control, eps))
     carried_over = x_control - autoencoder.decode(z_control)
-    x = (autoencoder.decode(z_1) + carried_over + outside).clamp_min(0)
-    is_control = (condition.perturbations == 0).all(dim=1, keepdim=True)
-    return torch.where(is_control, x_control, x)
+    return (autoencoder.decode(z_1) + carried_over + outside).clamp_min(0)
 
 
 def _through_streams(number: IntArray, size: int, stream: Callable[[int], NDArray[Any]]) -> NDArray[Any]:

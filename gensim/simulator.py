@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gensim.build import build_solver, build_transport, choose_device, untrained_autoencoder
+from gensim import build
 from gensim.config import Config, DataConfig
 from gensim.data.in_memory import AnnData, read_store, write_file
 from gensim.data.request import Request, read_request, request_of
@@ -104,15 +104,23 @@ class Simulator:
             raise CheckpointError(f"run {str(run)!r} has no trained weights yet; finish its training first")
         genes = folder.read_json(folder.prepared / "genes.json")
         reconstruction = folder.read_json(folder.prepared / "reconstruction.json")
-        autoencoder = untrained_autoencoder(config, reconstruction["n_latents"], len(genes["genes"]))
+        autoencoder = build.untrained_autoencoder(config, reconstruction["n_latents"], len(genes["genes"]))
         load_weights(folder.prepared / "autoencoder.safetensors", autoencoder)
         codebook = Codebook.load(folder.prepared)
-        transport = build_transport(config, codebook, autoencoder.n_latents)
+        transport = build.build_transport(config, codebook, autoencoder.n_latents)
         load_weights(folder.best, transport)
-        on = choose_device(device)
+        on = build.choose_device(device)
         outside = MeanEffects.load(folder.prepared / OUTSIDE_LATENTS) if config.anchor == "mean_effect" else None
-        solver = build_solver(config.solver)
-        engine = Engine(transport.to(on).eval(), autoencoder.to(on).eval(), solver, codebook, outside, on)
+        solver = build.build_solver(config.solver)
+        engine = Engine(
+            transport.to(on).eval(),
+            autoencoder.to(on).eval(),
+            solver,
+            codebook,
+            outside,
+            build.population_cells(config),
+            on,
+        )
         index = CellIndex.load(folder.prepared / "cells.safetensors")
         return cls(folder, config, engine, index, tuple(genes["genes"]), tuple(genes["all_genes"]))
 

@@ -111,38 +111,109 @@ class ConditionBatch:
     def to(self, device: torch.device | str) -> "ConditionBatch":
         return ConditionBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
+    def hidden(self, rows: torch.Tensor) -> "ConditionBatch":
+        """The same batch with all that is known of `rows` ((B,) bool) taken away: what was done, where, and its effect.
+
+        A perturbed cell of which nothing is known has no perturbation, dose 1, unknown context and batch, shift 0.
+        """
+        shown = ~rows
+        return ConditionBatch(
+            perturbations=self.perturbations * shown[:, None],
+            contexts=self.contexts * shown[:, None],
+            batch=self.batch * shown,
+            dose=torch.where(shown, self.dose, 1.0),
+            shift=self.shift * shown[:, None],
+        )
+
     def with_batch(self, batch: torch.Tensor) -> "ConditionBatch":
         """The same conditions in other experimental batches."""
         return ConditionBatch(self.perturbations, self.contexts, batch, self.dose, self.shift)
 
 
 @dataclass(frozen=True, slots=True)
-class PairBatch:
-    """B coupled cells: row i of every field belongs to the pair (source cell i, target cell i).
+class ControlBatch:
+    """Control cells that B cells start from, and the populations those were drawn from.
 
     Args:
-        z_0: (B, D) latents of control cells.
+        z: (B, D) latents of the control cells.
+        population: (S, M, D) latents of M control cells for each of S populations; M is 0 where no one looks at them.
+        population_of: (B,) int64 row of `population` for every cell.
+    """
+
+    z: torch.Tensor
+    population: torch.Tensor
+    population_of: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.z) != len(self.population_of) or self.population.ndim != 3:
+            raise ValueError(
+                f"a ControlBatch needs a population per cell, got {len(self.z)} cells, {len(self.population_of)} "
+                f"populations, of shape {tuple(self.population.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def __getitem__(self, index: torch.Tensor | slice) -> "ControlBatch":
+        """The cells at `index`; the populations stay."""
+        return ControlBatch(self.z[index], self.population, self.population_of[index])
+
+    @classmethod
+    def alone(cls, z: torch.Tensor) -> "ControlBatch":
+        """Cells (B, D) whose population no one looks at."""
+        return cls(z, z.new_empty(1, 0, z.shape[1]), torch.zeros(len(z), dtype=torch.int64, device=z.device))
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """B coupled cells: row i of every field belongs to the pair (control cell i, target cell i).
+
+    Args:
+        controls: control cells.
         z_1: (B, D) latents of perturbed cells.
         condition: conditions of the target cells.
         source, target: (B,) int64 rows of the screen.
     """
 
-    z_0: torch.Tensor
+    controls: ControlBatch
     z_1: torch.Tensor
     condition: ConditionBatch
     source: torch.Tensor
     target: torch.Tensor
 
     def __post_init__(self) -> None:
-        lengths = {len(self.z_0), len(self.z_1), len(self.condition), len(self.source), len(self.target)}
-        if len(lengths) != 1 or self.z_0.shape != self.z_1.shape:
+        lengths = {len(self.controls), len(self.z_1), len(self.condition), len(self.source), len(self.target)}
+        if len(lengths) != 1 or self.controls.z.shape != self.z_1.shape:
             raise ValueError(f"a PairBatch needs one row per pair in every field, got lengths {sorted(lengths)}")
 
     def __len__(self) -> int:
-        return len(self.z_0)
+        return len(self.z_1)
+
+    def __getitem__(self, index: torch.Tensor | slice) -> "PairBatch":
+        """Every field at the same rows."""
+        return PairBatch(
+            self.controls[index], self.z_1[index], self.condition[index], self.source[index], self.target[index]
+        )
 
 
 VectorField = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Maps a scalar tensor t and (B, D) z to (B, D)."""
+TimeFunction = Callable[[torch.Tensor], torch.Tensor]
+"""Maps a scalar tensor t to a scalar tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denoiser:
+    """A Gaussian path z_t = alpha(t) z_1 + sigma(t) eps, and what is expected at its end.
+
+    Args:
+        alpha, sigma: of the path; sigma(1) is 0 or nearly so.
+        clean: E[z_1 | z_t].
+    """
+
+    alpha: TimeFunction
+    sigma: TimeFunction
+    clean: VectorField
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +221,19 @@ class Dynamics:
     """dz = drift(t, z) dt + diffusion(t, z) dW on t from 0 to 1.
 
     Args:
-        drift: maps a scalar tensor t and (B, D) z to (B, D).
+        drift: of the equation.
         diffusion: the same signature, elementwise; None for an ordinary differential equation.
+        denoiser: of the same equation, where its path starts from noise; solvers that step from denoiser to denoiser
+            need it.
     """
 
     drift: VectorField
     diffusion: VectorField | None = None
+    denoiser: Denoiser | None = None
+
+
+StepNoise = Callable[[int], torch.Tensor]
+"""Maps the number of a solver's step to its (B, D) standard normal draws, which belong to the cells."""
 
 
 @dataclass(frozen=True, slots=True)

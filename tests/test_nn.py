@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from gensim.nn.blocks import TimeFeatures, initialise, linear
-from gensim.nn.field import ResidualMLP
+from gensim.nn.residual_mlp import ResidualMLP
 
 
 def field(seed: int = 0, trained: bool = False) -> ResidualMLP:
-    module = ResidualMLP(4, 3, width=16, n_blocks=2, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    module = ResidualMLP(4, 3, 4, sees_control=False, width=16, n_blocks=2, generator=generator)
     if trained:
         initialise(module, torch.Generator().manual_seed(99))
     return module

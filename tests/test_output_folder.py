@@ -181,10 +181,14 @@ def test_commands_without_arguments_say_what_is_needed(arguments, message):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_of_torchdiffeq_that_is_named_works(method):
     """dz = -z dt from 1: exp(-1) at t = 1, within the error of Euler in 100 steps (half a step times the slope)."""
-    z = TorchDiffEq(method, 1e-5, 100).solve(Dynamics(lambda t, z: -z), torch.ones(2, 1))
+    z = TorchDiffEq(method, 1e-5, 100).solve(
+        Dynamics(lambda t, z: -z), torch.ones(2, 1), noise=lambda step: torch.zeros(2, 1)
+    )
     np.testing.assert_allclose(z.numpy(), np.exp(-1), atol=2e-3)
 
 
 def test_a_tolerance_that_cannot_be_reached_says_so():
     with pytest.raises(ConfigError, match=r"cannot reach solver.tolerance=1e-30.*raise the tolerance"):
-        TorchDiffEq("dopri5", 1e-30, 10).solve(Dynamics(lambda t, z: torch.sin(50 * z)), torch.ones(2, 1))
+        TorchDiffEq("dopri5", 1e-30, 10).solve(
+            Dynamics(lambda t, z: torch.sin(50 * z)), torch.ones(2, 1), noise=lambda step: torch.zeros(2, 1)
+        )

@@ -50,9 +50,9 @@ def test_every_label_stays_with_its_target(coupling):
 @pytest.mark.parametrize("coupling", [IndependentCoupling(), ExactCoupling(), SinkhornCoupling(0.05, 2000)])
 def test_sources_are_controls_of_the_same_context_and_batch(coupling):
     pairs = sampler(coupling).batch(step=0, slots=range(8))
-    assert torch.equal(pairs.source, pairs.z_0[:, 2].long())
-    assert np.array_equal(pairs.z_0[:, 0].numpy(), CONTROL_OF[pairs.z_1[:, 0].long().numpy()])
-    assert torch.equal(pairs.z_0[:, 1], pairs.z_1[:, 1])
+    assert torch.equal(pairs.source, pairs.controls.z[:, 2].long())
+    assert np.array_equal(pairs.controls.z[:, 0].numpy(), CONTROL_OF[pairs.z_1[:, 0].long().numpy()])
+    assert torch.equal(pairs.controls.z[:, 1], pairs.z_1[:, 1])
 
 
 def test_a_coupling_moves_sources_and_not_targets():
@@ -60,7 +60,7 @@ def test_a_coupling_moves_sources_and_not_targets():
 
     def cost(coupling):
         pairs = sampler(coupling).batch(0, range(4))
-        return pairs.target.tolist(), float((pairs.z_0 - pairs.z_1).square().sum())
+        return pairs.target.tolist(), float((pairs.controls.z - pairs.z_1).square().sum())
 
     targets, independent = cost(IndependentCoupling())
     same_targets, exact = cost(ExactCoupling())

@@ -8,25 +8,10 @@ from scipy import sparse
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.data.request import request_of
 from gensim.errors import DataError
-from gensim.simulate import Controls, make_plan, simulate_cells
-from gensim.solvers.ode import Euler
-from gensim.transport.base import Transport
-from gensim.types import Condition, ConditionBatch, Dynamics
+from gensim.simulate import Controls, decode_cells, make_plan
+from gensim.types import Condition
 
 A, CONTROL = Condition(("A",)), Condition(())
-
-
-class MoveByOne(Transport):
-    """Moves every latent from z to z + 1."""
-
-    def loss(self, pairs, draws):
-        raise AssertionError("simulation needs no loss")
-
-    def start(self, z_control, eps):
-        return z_control
-
-    def dynamics(self, z_control, condition):
-        return Dynamics(lambda t, z: torch.ones_like(z))
 
 
 def controls(n: int = 5) -> Controls:
@@ -34,30 +19,24 @@ def controls(n: int = 5) -> Controls:
     return Controls(x, [f"c{i}" for i in range(n)], [CONTROL] * n, [""] * n, np.ones(n, np.float32))
 
 
-def conditions(perturbations: list[int]) -> ConditionBatch:
-    codes = torch.tensor(perturbations)
-    return ConditionBatch(codes[:, None], codes[:, None], codes, codes.float(), torch.zeros(len(codes), 1))
-
-
 def test_a_cell_by_hand():
     """One latent along gene 0, in units of 2, around (3, 1); the latents do not hold gene 1.
 
     The control (5, 4) has z = 1 and carries (0, 3) over; z_1 = 2 decodes to (7, 1); with -0.5 on gene 1 it is (7, 3.5).
     The control (1, 0) has z = -1 and carries (0, -1); z_1 = 0 decodes to (3, 1), and -0.5 is cut off to (3, 0).
-    The third is a control condition and stays as it is.
     """
     autoencoder = PCAAutoencoder(1, 2)
     autoencoder.mean.copy_(torch.tensor([3.0, 1.0]))
     autoencoder.components.copy_(torch.tensor([[1.0, 0.0]]))
     autoencoder.scale.fill_(2.0)
-    x_control = torch.tensor([[5.0, 4.0], [1.0, 0.0], [5.0, 4.0]])
-    outside = torch.tensor([[0.0, -0.5]]).expand(3, 2)
-    x = simulate_cells(MoveByOne(), autoencoder, Euler(2), x_control, conditions([1, 1, 0]), torch.zeros(3, 1), outside)
-    torch.testing.assert_close(x, torch.tensor([[7.0, 3.5], [3.0, 0.0], [5.0, 4.0]]))
+    x_control = torch.tensor([[5.0, 4.0], [1.0, 0.0]])
+    z_control = autoencoder.encode(x_control)
+    x = decode_cells(autoencoder, x_control, z_control, z_control + 1, torch.tensor([[0.0, -0.5]]))
+    torch.testing.assert_close(x, torch.tensor([[7.0, 3.5], [3.0, 0.0]]))
 
 
 def test_every_control_cell_is_used_once_before_any_is_used_again():
-    source, _ = make_plan(request_of([A], 15), controls(5), seed=0).draw(np.arange(15), 3)
+    source = make_plan(request_of([A], 15), controls(5), seed=0).draw_sources(np.arange(15))
     for first in (0, 5, 10):
         assert sorted(source[first : first + 5].tolist()) == [0, 1, 2, 3, 4]
     assert source[:5].tolist() != source[5:10].tolist(), "every pass has its own order"
@@ -65,29 +44,32 @@ def test_every_control_cell_is_used_once_before_any_is_used_again():
 
 def test_any_range_of_cells_gives_the_same_draws():
     plan = make_plan(request_of([A, CONTROL], [700, 300]), controls(), seed=0)
-    source, eps = plan.draw(np.arange(1000), 4)
+    source = plan.draw_sources(np.arange(1000))
+    eps = {purpose: plan.draw_noise(np.arange(1000), 4, purpose) for purpose in ("start", 0, 1)}
     for part in (np.arange(650, 750), np.array([3, 999, 256])):
-        some, noise = plan.draw(part, 4)
-        assert some.tolist() == source[part].tolist()
-        assert torch.equal(noise, eps[torch.from_numpy(part)])
+        assert plan.draw_sources(part).tolist() == source[part].tolist()
+        for purpose, noise in eps.items():
+            assert torch.equal(plan.draw_noise(part, 4, purpose), noise[torch.from_numpy(part)])
+    assert not torch.equal(eps["start"], eps[0]), "every purpose has noise of its own"
+    assert not torch.equal(eps[0], eps[1])
     assert plan.condition_of(np.array([0, 699, 700, 999])).tolist() == [0, 0, 1, 1]
 
 
 def test_a_condition_asked_for_twice_goes_on_where_it_stopped():
-    once = make_plan(request_of([A], 20), controls(7), seed=0).draw(np.arange(20), 2)
+    once = make_plan(request_of([A], 20), controls(7), seed=0)
     twice = make_plan(request_of([A, CONTROL, A], [12, 5, 8]), controls(7), seed=0)
     here = np.concatenate([np.arange(12), np.arange(17, 25)])
-    assert twice.draw(here, 2)[0].tolist() == once[0].tolist()
-    assert torch.equal(twice.draw(here, 2)[1], once[1])
+    assert twice.draw_sources(here).tolist() == once.draw_sources(np.arange(20)).tolist()
+    assert torch.equal(twice.draw_noise(here, 2, "start"), once.draw_noise(np.arange(20), 2, "start"))
 
 
 def test_noise_is_standard_normal_and_follows_the_seed():
     request = request_of([A], 5000)
-    _, eps = make_plan(request, controls(), seed=0).draw(np.arange(5000), 4)
+    eps = make_plan(request, controls(), seed=0).draw_noise(np.arange(5000), 4, "start")
     # 20,000 draws know mean and standard deviation to about 0.007.
     assert float(eps.mean()) == pytest.approx(0, abs=0.03)
     assert float(eps.std()) == pytest.approx(1, abs=0.03)
-    _, other = make_plan(request, controls(), seed=1).draw(np.arange(5000), 4)
+    other = make_plan(request, controls(), seed=1).draw_noise(np.arange(5000), 4, "start")
     assert not torch.equal(eps, other)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from gensim.errors import DataError
 from gensim.seeding import derive, digest, numpy_generator, torch_generator
-from gensim.types import CellChunk, Condition, ConditionBatch, PairBatch, blocks, first_difference
+from gensim.types import CellChunk, Condition, ConditionBatch, ControlBatch, PairBatch, blocks, first_difference
 
 
 def test_a_condition_has_no_order_and_survives_its_key():
@@ -41,7 +41,9 @@ def test_batches_refuse_fields_of_different_lengths():
         ConditionBatch(good[:, None], good[:, None], good[:2], torch.zeros(3), torch.zeros(3, 2))
     codes = ConditionBatch(good[:, None], good[:, None], good, torch.zeros(3), torch.zeros(3, 2))
     with pytest.raises(ValueError, match="one row per pair"):
-        PairBatch(torch.zeros(3, 2), torch.zeros(3, 2), codes, good, good[:2])
+        PairBatch(ControlBatch.alone(torch.zeros(3, 2)), torch.zeros(3, 2), codes, good, good[:2])
+    with pytest.raises(ValueError, match="population per cell"):
+        ControlBatch(torch.zeros(3, 2), torch.zeros(1, 0, 2), good[:2])
 
 
 def test_a_chunk_that_diverged_names_the_cell():

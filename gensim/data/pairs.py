@@ -9,7 +9,7 @@ import torch
 from gensim.errors import DataError
 from gensim.ot.coupling import Coupling
 from gensim.seeding import numpy_generator
-from gensim.types import ConditionBatch, IntArray, PairBatch
+from gensim.types import ConditionBatch, ControlBatch, IntArray, PairBatch
 
 SMALLEST_BATCH_GROUP = 16
 
@@ -75,6 +75,7 @@ class PairSampler:
         batch_codes: (N,) code of every cell's experimental batch.
         coupling: source rows for target rows.
         cells_per_group: pairs drawn per group; cells are repeated only where a group has fewer.
+        population_cells: control cells of a group shown beside its pairs, for fields that look at populations.
         rare_condition_power: groups are drawn in proportion to (number of targets) ** power.
         seed: of the run.
     """
@@ -90,6 +91,7 @@ class PairSampler:
         cells_per_group: int,
         rare_condition_power: float,
         seed: int,
+        population_cells: int = 0,
     ) -> None:
         self.latents = latents
         self.groups = groups
@@ -100,6 +102,7 @@ class PairSampler:
         weights = np.array([len(group.targets) for group in groups], dtype=np.float64) ** rare_condition_power
         self.probabilities = weights / weights.sum()
         self.seed = seed
+        self.population_cells = population_cells
 
     def batch(self, step: int, slots: range) -> PairBatch:
         """The pairs of the given slots of a step; a step's slots are numbered over all processes together."""
@@ -109,13 +112,22 @@ class PairSampler:
         condition = torch.tensor([group.condition for group, _, _ in chosen]).repeat_interleave(self.cells_per_group)
         device = self.latents.device
         source, target, condition = source.to(device), target.to(device), condition.to(device)
+        which = torch.arange(len(slots), device=device).repeat_interleave(self.cells_per_group)
         return PairBatch(
-            z_0=self.latents[source],
+            controls=ControlBatch(self.latents[source], self._populations(step, slots, chosen), which),
             z_1=self.latents[target],
             condition=self.conditions[condition].with_batch(self.batch_codes[target]),
             source=source,
             target=target,
         )
+
+    def _populations(self, step: int, slots: range, chosen: list[tuple[Group, IntArray, IntArray]]) -> torch.Tensor:
+        """(S, M, D) control cells of every slot's group, drawn apart from the pairs, which say something of targets."""
+        rows = [
+            draw_population(group.sources, self.population_cells, numpy_generator(self.seed, "population", step, slot))
+            for slot, (group, _, _) in zip(slots, chosen, strict=True)
+        ]
+        return self.latents[torch.from_numpy(np.stack(rows)).to(self.latents.device)]
 
     def _draw(self, step: int, slot: int) -> tuple[Group, IntArray, IntArray]:
         """A group, and coupled rows of its source and target cells, decided by (seed, step, slot)."""
@@ -125,6 +137,11 @@ class PairSampler:
         targets = _choose(group.targets, self.cells_per_group, rng)
         z_0, z_1 = (self.latents[torch.from_numpy(rows)].cpu().numpy() for rows in (sources, targets))
         return group, sources[self.coupling(z_0, z_1, rng)], targets
+
+
+def draw_population(rows: IntArray, n: int, rng: np.random.Generator) -> IntArray:
+    """`n` of the control cells `rows`, as evenly as can be, to stand for all of them."""
+    return _choose(rows, n, rng) if n else np.empty(0, dtype=np.int64)
 
 
 def _choose(rows: IntArray, n: int, rng: np.random.Generator) -> IntArray:

@@ -1,45 +1,33 @@
-"""The conditional vector field that all transports share."""
+"""What every conditional field offers; all transports share them."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from gensim.nn.blocks import ModulatedBlock, TimeFeatures, initialise, linear, zero
-
-N_TIME_FEATURES = 32
+from gensim.types import ControlBatch
 
 
-class ConditionalField(Protocol):
-    def __call__(self, z_t: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """(B, D) cells at times (B,) under (B, C) condition features, to (B, D)."""
+class ConditionalField(nn.Module, ABC):
+    """(z_t, t, context) -> one or more vectors per cell, all 0 before any training.
 
+    The context of a cell is computed once, before its path is solved; `forward` runs at every step.
 
-class ResidualMLP(nn.Module):
-    """Residual MLP over one cell, conditioned on time and condition by adaLN-zero; returns 0 before any training."""
+    Args:
+        sees_control: whether the context holds the control cell.
+    """
 
-    def __init__(
-        self, n_latents: int, n_condition_features: int, width: int, n_blocks: int, generator: torch.Generator
-    ) -> None:
+    population_cells: int = 0
+    """Control cells of a population that `context` looks at."""
+
+    def __init__(self, sees_control: bool) -> None:
         super().__init__()
-        self.time = TimeFeatures(N_TIME_FEATURES)
-        self.condition = nn.Sequential(
-            linear(N_TIME_FEATURES + n_condition_features, width), nn.SiLU(), linear(width, width)
-        )
-        self.input = linear(n_latents, width)
-        blocks = [ModulatedBlock(width) for _ in range(n_blocks)]
-        self.blocks = nn.ModuleList(blocks)
-        self.output = linear(width, n_latents)
-        initialise(self, generator)
-        for block in blocks:
-            block.reset()
-        zero(self.output)
+        self.sees_control = sees_control
 
-    def forward(self, z_t: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        c = self.condition(torch.cat([self.time(t), condition], dim=1))
-        h = self.input(z_t)
-        for block in self.blocks:
-            h = block(h, c)
-        velocity: torch.Tensor = self.output(functional.layer_norm(h, h.shape[-1:]))
-        return velocity
+    def context(self, features: torch.Tensor, controls: ControlBatch) -> torch.Tensor:
+        """(B, C) condition features and B control cells to (B, C') context."""
+        return torch.cat([features, controls.z], dim=1) if self.sees_control else features
+
+    @abstractmethod
+    def forward(self, z_t: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """(B, D) cells at times (B,) under (B, C') contexts, to (B, O) outputs."""

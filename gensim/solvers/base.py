@@ -4,15 +4,15 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from gensim.types import Dynamics
+from gensim.types import Dynamics, StepNoise
 
 
 class Solver(Protocol):
     order: ClassVar[int | None]
     """Error falls as (1 / n_steps)**order for smooth drifts; None where steps adapt."""
 
-    def solve(self, dynamics: Dynamics, z: torch.Tensor) -> torch.Tensor:
-        """(B, D) cells at t = 0 to (B, D) cells at t = 1."""
+    def solve(self, dynamics: Dynamics, z: torch.Tensor, noise: StepNoise) -> torch.Tensor:
+        """(B, D) cells at t = 0 to (B, D) cells at t = 1; solvers without randomness ask for no `noise`."""
 
 
 def require_ode(dynamics: Dynamics, solver: str) -> None:

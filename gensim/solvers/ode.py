@@ -13,7 +13,7 @@ from torchdiffeq import odeint
 
 from gensim.errors import ConfigError, nearest
 from gensim.solvers.base import require_ode
-from gensim.types import Dynamics, VectorField
+from gensim.types import Dynamics, StepNoise, VectorField
 
 METHODS = (
     "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun", "euler", "midpoint", "heun2", "heun3", "rk4",
@@ -34,7 +34,7 @@ class FixedStep(ABC):
         if self.n_steps < 1:
             raise ValueError(f"n_steps is {self.n_steps}; at least 1 step leads from t = 0 to t = 1")
 
-    def solve(self, dynamics: Dynamics, z: torch.Tensor) -> torch.Tensor:
+    def solve(self, dynamics: Dynamics, z: torch.Tensor, noise: StepNoise) -> torch.Tensor:  # noqa: ARG002
         require_ode(dynamics, type(self).__name__)
         h = 1.0 / self.n_steps
         times = torch.linspace(0.0, 1.0, self.n_steps + 1, dtype=z.dtype, device=z.device)
@@ -88,7 +88,7 @@ class TorchDiffEq:
                 f"it is one of {', '.join(METHODS)}"
             )
 
-    def solve(self, dynamics: Dynamics, z: torch.Tensor) -> torch.Tensor:
+    def solve(self, dynamics: Dynamics, z: torch.Tensor, noise: StepNoise) -> torch.Tensor:  # noqa: ARG002
         """Raises ConfigError where the steps of an adaptive method shrink to nothing."""
         require_ode(dynamics, type(self).__name__)
         times = torch.linspace(0.0, 1.0, self.n_steps + 1, dtype=z.dtype, device=z.device)

@@ -124,14 +124,17 @@ class Trainer:
         n, n_latents = self.config.cells_per_group, self.sampler.latents.shape[1]
         generators = [torch_generator(self.seed, "draws", step, slot) for slot in slots]
         t = torch.cat([torch.rand(n, generator=generator) for generator in generators])
-        eps = torch.cat([torch.randn(n, n_latents, generator=generator) for generator in generators])
-        return Draws(t.to(self.accelerator.device), eps.to(self.accelerator.device))
+        eps, path = (
+            torch.cat([torch.randn(n, n_latents, generator=generator) for generator in generators]) for _ in range(2)
+        )
+        device = self.accelerator.device
+        return Draws(t.to(device), eps.to(device), path.to(device))
 
     def _hide_labels(self, pairs: PairBatch, step: int, slots: range) -> PairBatch:
         """Give a share of the pairs the code of an unknown context, and a share that of an unknown batch."""
         n = self.config.cells_per_group
         generators = [torch_generator(self.seed, "hidden labels", step, slot) for slot in slots]
-        draws = torch.cat([torch.rand(n, 2, generator=generator) for generator in generators]).to(pairs.z_0.device)
+        draws = torch.cat([torch.rand(n, 2, generator=generator) for generator in generators]).to(pairs.z_1.device)
         shown = draws >= self.config.label_dropout
         condition = pairs.condition
         hidden = replace(condition, contexts=condition.contexts * shown[:, :1], batch=condition.batch * shown[:, 1])
@@ -167,11 +170,8 @@ class Trainer:
         with torch.no_grad():
             for start in range(0, len(pairs), n):
                 rows = slice(start, start + n)
-                part = PairBatch(
-                    pairs.z_0[rows], pairs.z_1[rows], pairs.condition[rows], pairs.source[rows], pairs.target[rows]
-                )
-                if not torch.isfinite(self.transport.loss(part, Draws(draws.t[rows], draws.eps[rows]))):
-                    condition = self.cells.conditions[self.cells.condition_of[int(part.target[0])]]
+                if not torch.isfinite(self.transport.loss(pairs[rows], draws[rows])):
+                    condition = self.cells.conditions[self.cells.condition_of[int(pairs.target[start])]]
                     culprit = f"condition {condition.label!r}"
                     break
         largest = max(float(p.grad.abs().max()) for p in self.transport.parameters() if p.grad is not None)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gensim.data.pairs import draw_population
 from gensim.errors import SplitError
 from gensim.metrics.distances import energy_distance
-from gensim.seeding import torch_generator
+from gensim.seeding import numpy_generator, torch_generator
 from gensim.solvers.base import Solver
 from gensim.transport.base import Transport
-from gensim.types import ConditionBatch, FloatArray, IntArray
+from gensim.types import ConditionBatch, ControlBatch, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Validation:
         batch_codes: torch.Tensor,
         solver: Solver,
         seed: int,
+        population_cells: int = 0,
     ) -> None:
         self.tasks = tasks
         self.latents = latents
@@ -72,6 +74,7 @@ class Validation:
         self.batch_codes = batch_codes.to(latents.device)
         self.solver = solver
         self.seed = seed
+        self.population_cells = population_cells
 
     def total_distance(self, transport: Transport, part: slice = slice(None)) -> float:
         """Sum of the energy distances of the tasks in `part`."""
@@ -94,8 +97,20 @@ class Validation:
         rows = torch.from_numpy(task.sources).to(self.latents.device)
         z_control = self.latents[rows]
         condition = self.conditions[torch.full_like(rows, task.condition)].with_batch(self.batch_codes[rows])
-        generator = torch_generator(self.seed, "validation", task.condition)
-        eps = torch.randn(z_control.shape, generator=generator).to(z_control.device)
-        dynamics = transport.dynamics(z_control, condition)
-        cells: FloatArray = self.solver.solve(dynamics, transport.start(z_control, eps)).float().cpu().numpy()
+        controls = self._controls(task, z_control)
+
+        def noise(*stream: object) -> torch.Tensor:
+            generator = torch_generator(self.seed, "validation", task.condition, *stream)
+            return torch.randn(z_control.shape, generator=generator).to(z_control.device)
+
+        z_0 = transport.start(controls, condition, noise("start"))
+        z_1 = self.solver.solve(transport.dynamics(controls, condition), z_0, noise)
+        cells: FloatArray = z_1.float().cpu().numpy()
         return cells
+
+    def _controls(self, task: ValidationTask, z_control: torch.Tensor) -> ControlBatch:
+        """The control cells of a task, all of one population."""
+        rng = numpy_generator(self.seed, "validation population", task.condition)
+        drawn = torch.from_numpy(draw_population(task.sources, self.population_cells, rng))
+        population = self.latents[drawn.to(self.latents.device)]
+        return ControlBatch(z_control, population[None], torch.zeros_like(z_control[:, 0], dtype=torch.int64))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from gensim.types import ConditionBatch, Dynamics, PairBatch
+from gensim.types import ConditionBatch, ControlBatch, Dynamics, PairBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +15,16 @@ class Draws:
 
     Args:
         t: (B,) uniform on [0, 1).
-        eps: (B, D) standard normal.
+        eps: (B, D) standard normal, for the start.
+        path: (B, D) standard normal, for the width of the path between start and end.
     """
 
     t: torch.Tensor
     eps: torch.Tensor
+    path: torch.Tensor
+
+    def __getitem__(self, index: torch.Tensor | slice) -> "Draws":
+        return Draws(self.t[index], self.eps[index], self.path[index])
 
 
 class Transport(nn.Module, ABC):
@@ -30,12 +35,16 @@ class Transport(nn.Module, ABC):
         """Scalar to minimise: a mean over the pairs."""
 
     @abstractmethod
-    def start(self, z_control: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-        """(B, D) control latents and (B, D) standard normal draws to (B, D) z_0."""
+    def start(self, controls: ControlBatch, condition: ConditionBatch, eps: torch.Tensor) -> torch.Tensor:
+        """B control cells under B conditions and (B, D) standard normal draws to (B, D) z_0."""
 
     @abstractmethod
-    def dynamics(self, z_control: torch.Tensor, condition: ConditionBatch) -> Dynamics:
+    def dynamics(self, controls: ControlBatch, condition: ConditionBatch) -> Dynamics:
         """What a solver integrates from z_0 to z_1, for B control cells under B conditions."""
+
+    @abstractmethod
+    def arrival(self, t: torch.Tensor) -> torch.Tensor:
+        """How much of z_1 the mean of the path holds at the scalar time t: rises to 1 at t = 1."""
 
     def forward(self, pairs: PairBatch, draws: Draws) -> torch.Tensor:
         """The loss, under the name that data-parallel wrappers call."""
