@@ -173,7 +173,7 @@ class FlowMatchingConfig(Section):
     sigma: float = Field(0.0, ge=0)
     """Standard deviation of the noise on the path, in standardised latent units."""
     noise: float = Field(0.0, ge=0, le=1)
-    """Share of the start's variance that is noise: 0 starts at the control cell, 1 at noise with the cell as context."""
+    """Share of the start that is noise, by variance: 0 starts at the control cell, 1 at noise with the cell as context."""
 
 
 class ResidualMLPConfig(Section):
