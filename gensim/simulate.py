@@ -7,8 +7,8 @@ neither the chunk size, nor the number of processes, nor an interruption changes
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from gensim.data.pairs import draw_population
 from gensim.data.request import Request
 from gensim.data.screen import Screen
 from gensim.errors import DataError, listing
+from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import numpy_generator
@@ -29,7 +30,6 @@ from gensim.transport.base import Transport
 from gensim.types import (
     CellChunk,
     Condition,
-    ConditionBatch,
     ControlBatch,
     FloatArray,
     IntArray,
@@ -38,6 +38,7 @@ from gensim.types import (
 
 CELLS_PER_SOLVE = 1024
 CELLS_PER_STREAM = 256
+CELLS_PER_OFFSET = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ class Plan:
     @property
     def n_cells(self) -> int:
         return int(self.ends[-1])
+
+    def only(self, k: int, n_cells: int) -> "Plan":
+        """The first cells of condition k alone."""
+        part = slice(k, k + 1)
+        ends, first = np.array([n_cells], dtype=np.int64), np.zeros(1, dtype=np.int64)
+        return replace(self, conditions=self.conditions[part], ends=ends, first=first, sources=self.sources[part])
 
     def condition_of(self, cells: IntArray) -> IntArray:
         """Row of `conditions` for each of the numbered cells."""
@@ -192,103 +199,97 @@ class Engine:
         """The chunks of the plan whose numbers are `wanted`, `chunk_cells` cells each (a multiple of 1,024)."""
         if chunk_cells % CELLS_PER_SOLVE:
             raise ValueError(f"chunk_cells is {chunk_cells}; a multiple of {CELLS_PER_SOLVE} is needed")
-        codes = self.codebook.encode(plan.conditions)
-        batches = self.codebook.batch_codes(controls.batches)
-        population, population_of = self._populations(plan, controls)
+        inputs = Inputs(self, plan, controls)
+        offsets = cache(inputs.offsets)
         for index in wanted:
             start = index * chunk_cells
             stop = min(start + chunk_cells, plan.n_cells)
-            parts = [
-                self._block(
-                    np.arange(s, min(s + CELLS_PER_SOLVE, stop)),
-                    plan,
-                    controls,
-                    codes,
-                    batches,
-                    population,
-                    population_of,
-                )
-                for s in range(start, stop, CELLS_PER_SOLVE)
-            ]
-            x, condition, source = (np.concatenate(part) for part in zip(*parts, strict=True))
-            yield CellChunk(index, start, x, condition, source, controls.library_size[source])
+            parts = []
+            for s in range(start, stop, CELLS_PER_SOLVE):
+                cells = np.arange(s, min(s + CELLS_PER_SOLVE, stop))
+                condition = plan.condition_of(cells)
+                present, row = np.unique(condition, return_inverse=True)
+                offset = torch.stack([offsets(int(k)) for k in present])[torch.from_numpy(row).to(self.device)]
+                x, source = inputs.moved(cells, CELLS_PER_SOLVE)
+                parts.append(((x - offset).clamp_min(0).cpu().numpy(), condition, source))
+            all_x, all_conditions, all_sources = (np.concatenate(part) for part in zip(*parts, strict=True))
+            library_size = controls.library_size[all_sources]
+            yield CellChunk(index, start, all_x, all_conditions, all_sources, library_size)
+
+
+class Inputs:
+    """The control cells of a plan, coded for an engine."""
+
+    def __init__(self, engine: Engine, plan: Plan, controls: Controls) -> None:
+        self.engine = engine
+        self.plan = plan
+        self.controls = controls
+        self.codes = engine.codebook.encode(plan.conditions)
+        self.batches = engine.codebook.batch_codes(controls.batches)
+        self.population, self.population_of = self._populations()
 
     @torch.no_grad()
-    def _populations(self, plan: Plan, controls: Controls) -> tuple[torch.Tensor, torch.Tensor]:
-        """(S, M, D) latents of a population per context, and (K,) which of them each condition starts from."""
-        contexts = [condition.control for condition in plan.conditions]
-        first = {control: contexts.index(control) for control in dict.fromkeys(contexts)}
-        # One context at a time: shapes decide rounding.
-        population = [
-            self.autoencoder.encode(self._dense(controls, plan.draw_population(k, self.population_cells)))
-            for k in first.values()
-        ]
-        position = {control: s for s, control in enumerate(first)}
-        return torch.stack(population), torch.tensor([position[control] for control in contexts])
+    def moved(self, cells: IntArray, rows: int) -> tuple[torch.Tensor, IntArray]:
+        """(n, G) numbered cells of the plan, below 0 where the effect leads there, and their (n,) source rows.
 
-    def _dense(self, controls: Controls, rows: IntArray) -> torch.Tensor:
-        return torch.from_numpy(controls.x[rows].toarray()).to(self.device)
+        Latents cannot hold gene-level noise. So what they miss of the control cell is carried over, moved by the mean
+        effect that the condition had on it in training:
 
-    @torch.no_grad()
-    def _block(
-        self,
-        cells: IntArray,
-        plan: Plan,
-        controls: Controls,
-        codes: ConditionBatch,
-        batches: torch.Tensor,
-        population: torch.Tensor,
-        population_of: torch.Tensor,
-    ) -> tuple[FloatArray, IntArray, IntArray]:
-        """Up to 1,024 cells, computed in an array of exactly that many rows: shapes decide rounding."""
-        padded = np.minimum(np.arange(cells[0], cells[0] + CELLS_PER_SOLVE), cells[-1])
-        source, condition = plan.draw_sources(padded), plan.condition_of(padded)
+            x = decode(z_1) + [x_control - decode(z_control)] + outside
+
+        Control conditions come out as the control cells themselves.
+
+        Args:
+            rows: the network sees arrays of exactly so many rows, at least n: shapes decide rounding.
+        """
+        engine, padded = self.engine, np.minimum(np.arange(cells[0], cells[0] + rows), cells[-1])
+        source, condition = self.plan.draw_sources(padded), self.plan.condition_of(padded)
         k = torch.from_numpy(condition)
-        coded = codes[k].with_batch(batches[torch.from_numpy(source)]).to(self.device)
+        coded = self.codes[k].with_batch(self.batches[torch.from_numpy(source)]).to(engine.device)
 
         def noise(purpose: str | int) -> torch.Tensor:
-            return plan.draw_noise(padded, self.autoencoder.n_latents, purpose).to(self.device)
+            return self.plan.draw_noise(padded, engine.autoencoder.n_latents, purpose).to(engine.device)
 
-        x_control = self._dense(controls, source)
-        z_control = self.autoencoder.encode(x_control)
-        start = ControlBatch(z_control, population, population_of[k].to(self.device))
-        z_0 = self.transport.start(start, coded, noise("start"))
-        z_1 = self.solver.solve(self.transport.dynamics(start, coded), z_0, noise)
-        outside = self._outside_effects(plan, condition).to(self.device)
-        x = decode_cells(self.autoencoder, x_control, z_control, z_1, outside)
+        x_control = self._dense(source)
+        z_control = engine.autoencoder.encode(x_control)
+        controls = ControlBatch(z_control, self.population, self.population_of[k].to(engine.device))
+        z_0 = engine.transport.start(controls, coded, noise("start"))
+        z_1 = engine.solver.solve(engine.transport.dynamics(controls, coded), z_0, noise)
+        carried_over = x_control - engine.autoencoder.decode(z_control)
+        x = engine.autoencoder.decode(z_1) + carried_over + self._outside(condition)
         x = torch.where((coded.perturbations == 0).all(dim=1, keepdim=True), x_control, x)
-        n = len(cells)
-        return x[:n].cpu().numpy(), condition[:n], source[:n]
+        return x[: len(cells)], source[: len(cells)]
 
-    def _outside_effects(self, plan: Plan, condition: IntArray) -> torch.Tensor:
+    def offsets(self, k: int) -> torch.Tensor:
+        """(G,) what to take from the cells of condition k before they are cut off at 0, so that means are kept."""
+        alone = Inputs(self.engine, self.plan.only(k, CELLS_PER_OFFSET), self.controls)
+        x, _ = alone.moved(np.arange(CELLS_PER_OFFSET), CELLS_PER_OFFSET)
+        return offsets_to_nonnegative(x)
+
+    @torch.no_grad()
+    def _populations(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(S, M, D) latents of a population per context, and (K,) which of them each condition starts from."""
+        contexts = [condition.control for condition in self.plan.conditions]
+        position = {control: s for s, control in enumerate(dict.fromkeys(contexts))}
+        # One context at a time: shapes decide rounding.
+        population = [
+            self.engine.autoencoder.encode(
+                self._dense(self.plan.draw_population(contexts.index(control), self.engine.population_cells))
+            )
+            for control in position
+        ]
+        return torch.stack(population), torch.tensor([position[control] for control in contexts])
+
+    def _dense(self, rows: IntArray) -> torch.Tensor:
+        return torch.from_numpy(self.controls.x[rows].toarray()).to(self.engine.device)
+
+    def _outside(self, condition: IntArray) -> torch.Tensor:
         """(B, G) mean effect outside the latents for each cell, or (1, 1) zero."""
-        if self.outside is None:
-            return torch.zeros(1, 1)
+        if self.engine.outside is None:
+            return torch.zeros(1, 1, device=self.engine.device)
         present, row = np.unique(condition, return_inverse=True)
-        effects = np.stack([self.outside.shift(plan.conditions[k]) for k in present])
-        return torch.from_numpy(effects[row])
-
-
-def decode_cells(
-    autoencoder: Autoencoder,
-    x_control: torch.Tensor,
-    z_control: torch.Tensor,
-    z_1: torch.Tensor,
-    outside: torch.Tensor,
-) -> torch.Tensor:
-    """Latents (B, D) of simulated cells to (B, G) expression, log1p CP10k, not negative.
-
-    Latents cannot hold gene-level noise. So what they miss of the control cell is carried over, moved by the mean
-    effect that the condition had on it in training, and cut off at 0:
-
-        x = max(0, decode(z_1) + [x_control - decode(z_control)] + outside)
-
-    Args:
-        x_control, z_control: (B, G) and (B, D), the control cells.
-        outside: (B, G), mean effect of each cell's condition on what the latents do not hold.
-    """
-    carried_over = x_control - autoencoder.decode(z_control)
-    return (autoencoder.decode(z_1) + carried_over + outside).clamp_min(0)
+        effects = np.stack([self.engine.outside.shift(self.plan.conditions[k]) for k in present])
+        return torch.from_numpy(effects[row]).to(self.engine.device)
 
 
 def _through_streams(number: IntArray, size: int, stream: Callable[[int], NDArray[Any]]) -> NDArray[Any]:

@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gensim"
 FLOORS = [
     ("words", ["types", "errors", "seeding", "config"]),
     ("mechanisms", [
-        "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "atomic", "provenance",
-        "metrics.distances",
+        "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
+        "provenance", "metrics.distances",
     ]),
     ("domain", ["data", "perturbations", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", ["training", "simulate", "evaluate"]),

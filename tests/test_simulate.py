@@ -8,8 +8,13 @@ from scipy import sparse
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.data.request import request_of
 from gensim.errors import DataError
-from gensim.simulate import Controls, decode_cells, make_plan
-from gensim.types import Condition
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.vectors import one_hot_table
+from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Inputs, make_plan
+from gensim.solvers.ode import Euler
+from gensim.transport.base import Transport
+from gensim.types import Condition, Dynamics
 
 A, CONTROL = Condition(("A",)), Condition(())
 
@@ -19,20 +24,58 @@ def controls(n: int = 5) -> Controls:
     return Controls(x, [f"c{i}" for i in range(n)], [CONTROL] * n, [""] * n, np.ones(n, np.float32))
 
 
-def test_a_cell_by_hand():
-    """One latent along gene 0, in units of 2, around (3, 1); the latents do not hold gene 1.
+class MoveByOne(Transport):
+    """Moves every latent from z to z + 1."""
 
-    The control (5, 4) has z = 1 and carries (0, 3) over; z_1 = 2 decodes to (7, 1); with -0.5 on gene 1 it is (7, 3.5).
-    The control (1, 0) has z = -1 and carries (0, -1); z_1 = 0 decodes to (3, 1), and -0.5 is cut off to (3, 0).
-    """
+    def loss(self, pairs, draws):
+        raise AssertionError("simulation needs no loss")
+
+    def start(self, controls, condition, eps):
+        return controls.z
+
+    def dynamics(self, controls, condition):
+        return Dynamics(lambda t, z: torch.ones_like(z))
+
+    def arrival(self, t):
+        return t
+
+
+def engine() -> Engine:
+    """One latent along gene 0, in units of 2, around (3, 1); the latents do not hold gene 1, which A lowers by 0.5."""
     autoencoder = PCAAutoencoder(1, 2)
     autoencoder.mean.copy_(torch.tensor([3.0, 1.0]))
     autoencoder.components.copy_(torch.tensor([[1.0, 0.0]]))
     autoencoder.scale.fill_(2.0)
-    x_control = torch.tensor([[5.0, 4.0], [1.0, 0.0]])
-    z_control = autoencoder.encode(x_control)
-    x = decode_cells(autoencoder, x_control, z_control, z_control + 1, torch.tensor([[0.0, -0.5]]))
-    torch.testing.assert_close(x, torch.tensor([[7.0, 3.5], [3.0, 0.0]]))
+    effects = MeanEffects((A,), np.zeros((1, 1), np.float32))
+    codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), effects)
+    outside = MeanEffects((A,), np.array([[0.0, -0.5]], np.float32))
+    return Engine(MoveByOne(), autoencoder, Euler(2), codebook, outside, 0, torch.device("cpu"))
+
+
+def two_controls() -> Controls:
+    x = sparse.csr_matrix(np.array([[5, 4], [1, 0]], np.float32))
+    return Controls(x, ["c0", "c1"], [CONTROL] * 2, [""] * 2, np.ones(2, np.float32))
+
+
+def test_a_cell_by_hand():
+    """The control (5, 4) has z = 1 and carries (0, 3) over; z_1 = 2 decodes to (7, 1); with -0.5 on gene 1: (7, 3.5).
+
+    The control (1, 0) has z = -1 and carries (0, -1); z_1 = 0 decodes to (3, 1); with -0.5 on gene 1: (3, -0.5).
+    Control conditions stay as they are.
+    """
+    plan = make_plan(request_of([A, CONTROL], [2, 2]), two_controls(), seed=0)
+    x, source = Inputs(engine(), plan, two_controls()).moved(np.arange(4), 8)
+    expected = torch.tensor([[[7.0, 3.5], [3.0, -0.5]], [[5.0, 4.0], [1.0, 0.0]]])
+    torch.testing.assert_close(x, expected[[0, 0, 1, 1], source])
+
+
+def test_cells_are_cut_off_at_0_and_their_mean_is_kept():
+    """The mean of gene 1 over (3.5, -0.5) is 1.5; (3, 0) has it, and no cell is below 0."""
+    plan = make_plan(request_of([A, CONTROL], [6, 2]), two_controls(), seed=0)
+    (chunk,) = engine().chunks(plan, two_controls(), CELLS_PER_SOLVE, [0])
+    expected = np.array([[[7, 3], [3, 0]], [[5, 4], [1, 0]]], np.float32)
+    np.testing.assert_allclose(chunk.x, expected[chunk.condition, chunk.source], atol=1e-6)
+    assert chunk.condition.tolist() == [0] * 6 + [1] * 2
 
 
 def test_every_control_cell_is_used_once_before_any_is_used_again():
