@@ -19,7 +19,7 @@ from rich.table import Table
 from scipy import stats
 
 from gensim.config import Config, load_config
-from gensim.data.request import request_of
+from gensim.data.request import Request, request_of
 from gensim.jobs import evaluate_cells, train
 from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.results import MODEL, ROWS, TRAINING_MEAN, Evaluation
@@ -98,11 +98,11 @@ def one_seed(config: Config, folder: Path, device: str) -> dict:
     }
 
 
-def each_control_once(simulator: Simulator):
-    """The held-out conditions, with as many cells as their context has held-back controls."""
+def each_control_once(simulator: Simulator, at_most: int | None = None) -> Request:
+    """The held-out conditions, with as many cells as their context has held-back controls, or as `at_most`."""
     controls = Controls.of(simulator.held_back_controls, simulator.genes, simulator.all_genes)
     conditions = simulator.held_out_request().conditions
-    return request_of(conditions, [max(1, len(controls.rows_of(c.control))) for c in conditions])
+    return request_of(conditions, [max(1, len(controls.rows_of(c.control)[:at_most])) for c in conditions])
 
 
 def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float | None]]]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from scipy import sparse
@@ -10,35 +11,63 @@ from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.mlp import MLPAutoencoder, fit_mlp
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.config import (
+    BridgeCouplingConfig,
     Config,
     ExactCouplingConfig,
     FlowMatchingConfig,
+    GaussianCouplingConfig,
     IndependentCouplingConfig,
+    LatentDiffusionConfig,
+    LatentTransformerConfig,
     MLPAutoencoderConfig,
+    PartialCouplingConfig,
     PCAConfig,
+    ResidualMLPConfig,
+    SchrodingerBridgeConfig,
+    SetTransformerConfig,
     SinkhornCouplingConfig,
     SolverConfig,
     TableConfig,
+    UnbalancedCouplingConfig,
 )
 from gensim.errors import ConfigError, nearest
 from gensim.nn.field import ConditionalField
+from gensim.nn.latent_transformer import LatentTransformer
 from gensim.nn.residual_mlp import ResidualMLP
-from gensim.ot.coupling import Coupling, ExactCoupling, IndependentCoupling, SinkhornCoupling
+from gensim.nn.set_transformer import SetTransformer
+from gensim.ot.coupling import BridgeCoupling, Coupling, ExactCoupling, IndependentCoupling, SinkhornCoupling
+from gensim.ot.gaussian import GaussianCoupling
+from gensim.ot.unbalanced import PartialCoupling, UnbalancedCoupling
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.encoder import ConditionEncoder
 from gensim.perturbations.vectors import VectorTable, one_hot_table, read_vector_table
 from gensim.seeding import torch_generator
 from gensim.solvers.base import Solver
+from gensim.solvers.denoising import DDIM, Ancestral, DPMSolver2M
 from gensim.solvers.ode import Euler, Heun, Midpoint, TorchDiffEq
+from gensim.solvers.precision import LowPrecision
+from gensim.solvers.sde import EulerMaruyama
 from gensim.transport.anchored import Anchored
 from gensim.transport.base import Transport
+from gensim.transport.diffusion import LatentDiffusion
 from gensim.transport.flow_matching import FlowMatching
+from gensim.transport.schedules import Cosine, Linear, Schedule
+from gensim.transport.schrodinger_bridge import SchrodingerBridge
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 log = logging.getLogger("gensim")
 
-FIXED_STEP: dict[str, Callable[[int], Solver]] = {"euler": Euler, "midpoint": Midpoint, "heun": Heun}
+FIXED_STEP: dict[str, Callable[[int], Solver]] = {
+    "euler": Euler,
+    "midpoint": Midpoint,
+    "heun": Heun,
+    "euler_maruyama": EulerMaruyama,
+    "ddim": DDIM,
+    "dpm_2m": DPMSolver2M,
+    "ancestral": Ancestral,
+}
+SCHEDULES: dict[str, Callable[[], Schedule]] = {"cosine": Cosine, "linear": Linear}
 
 
 def fit_autoencoder(
@@ -95,6 +124,14 @@ def build_coupling(config: Config) -> Coupling:
             return ExactCoupling()
         case SinkhornCouplingConfig(reg=reg, max_iterations=max_iterations):
             return SinkhornCoupling(reg, max_iterations)
+        case BridgeCouplingConfig(max_iterations=max_iterations):
+            return BridgeCoupling(config.transport.sigma, max_iterations)  # type: ignore[union-attr]
+        case UnbalancedCouplingConfig() as c:
+            return UnbalancedCoupling(c.reg, c.reg_marginal, c.max_iterations)
+        case PartialCouplingConfig(mass=mass):
+            return PartialCoupling(mass)
+        case GaussianCouplingConfig():
+            return GaussianCoupling()
 
 
 def build_transport(config: Config, codebook: Codebook, n_latents: int) -> Transport:
@@ -103,25 +140,54 @@ def build_transport(config: Config, codebook: Codebook, n_latents: int) -> Trans
     encoder = ConditionEncoder(codebook, config.perturbation.n_features, generator)
 
     def field(n_outputs: int, sees_control: bool) -> ConditionalField:
-        sizes = (n_latents, encoder.n_features, n_outputs)
-        c = config.field
-        return ResidualMLP(*sizes, sees_control=sees_control, width=c.width, n_blocks=c.n_blocks, generator=generator)
+        c, sizes = config.field, (n_latents, encoder.n_features, n_outputs)
+        common: dict[str, Any] = {"sees_control": sees_control, "width": c.width, "n_blocks": c.n_blocks}
+        match c:
+            case ResidualMLPConfig():
+                return ResidualMLP(*sizes, **common, generator=generator)
+            case LatentTransformerConfig(n_heads=n_heads):
+                return LatentTransformer(*sizes, **common, generator=generator, n_heads=n_heads)
+            case SetTransformerConfig(n_heads=n_heads, n_inducing=n_inducing, population_cells=population):
+                return SetTransformer(
+                    *sizes,
+                    **common,
+                    generator=generator,
+                    n_heads=n_heads,
+                    n_inducing=n_inducing,
+                    population_cells=population,
+                )
 
     match config.transport:
         case FlowMatchingConfig(sigma=sigma, noise=noise):
-            transport: Transport = FlowMatching(field(n_latents, noise > 0), encoder, sigma, noise)
+            transport: Transport = FlowMatching(field(n_latents, sees_control=noise > 0), encoder, sigma, noise)
+        case SchrodingerBridgeConfig(sigma=sigma, t_min=t_min, stochastic=stochastic):
+            v_and_s = field(2 * n_latents, sees_control=False)
+            transport = SchrodingerBridge(v_and_s, encoder, sigma, t_min, stochastic)
+        case LatentDiffusionConfig() as c:
+            transport = LatentDiffusion(
+                field(n_latents, sees_control=True),
+                encoder,
+                SCHEDULES[c.schedule](),
+                prediction=c.prediction,
+                min_snr=c.min_snr,
+                strength=c.strength,
+                t_min=c.t_min,
+                stochastic=c.stochastic,
+            )
     return Anchored(transport) if config.anchor == "mean_effect" else transport
 
 
-def population_cells(config: Config) -> int:  # noqa: ARG001
+def population_cells(config: Config) -> int:
     """Control cells of a population that the configured field looks at."""
-    return 0
+    return config.field.population_cells if isinstance(config.field, SetTransformerConfig) else 0
 
 
 def build_solver(config: SolverConfig) -> Solver:
     if config.kind == "torchdiffeq":
-        return TorchDiffEq(config.method, config.tolerance, config.n_steps)
-    return FIXED_STEP[config.kind](config.n_steps)
+        solver: Solver = TorchDiffEq(config.method, config.tolerance, config.n_steps)
+    else:
+        solver = FIXED_STEP[config.kind](config.n_steps)
+    return LowPrecision(solver) if config.precision == "bf16" else solver
 
 
 def choose_device(name: str) -> torch.device:

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--controls", type=Path, help="cells to start from (default: the run's held-back controls)")
     sample.add_argument("--out", type=Path, required=True, help="Zarr store to write, e.g. cells.zarr")
     sample.add_argument("--seed", type=int, help="default: the run's")
+    sample.add_argument("overrides", nargs="*", metavar="section.key=value", help="e.g. solver.n_steps=8 guidance=1.5")
     sample.add_argument("--overwrite", action="store_true", help="replace the store that is there")
     _add_device(sample)
     sample.set_defaults(command=_sample)
@@ -117,6 +118,7 @@ def _sample(parsed: argparse.Namespace) -> None:
         device=parsed.device,
         seed=parsed.seed,
         overwrite=parsed.overwrite,
+        overrides=parsed.overrides,
     )
     _say(f"cells: {out}")
 

@@ -150,22 +150,72 @@ class PerturbationConfig(Section):
     """Length of the perturbation part of the condition vector."""
 
 
-class IndependentCouplingConfig(Section):
+class CouplingSection(Section):
+    """Which control cell is paired with which perturbed cell, inside a group of context, perturbation and batch."""
+
+    cost: Literal["latent", "after_mean_effect"] = "latent"
+    """Squared distance between latents, or between what is left once the mean effect is taken from the target."""
+    cells_per_plan: PositiveInt = 1024
+    """Cells of a group that one plan couples; smaller groups are coupled whole."""
+    plan_reuse: PositiveInt = 32
+    """Times that a plan's pairs are used on average before the plan is drawn anew."""
+
+
+class IndependentCouplingConfig(CouplingSection):
     kind: Literal["independent"]
 
 
-class ExactCouplingConfig(Section):
+class ExactCouplingConfig(CouplingSection):
     kind: Literal["exact"] = "exact"
 
 
-class SinkhornCouplingConfig(Section):
+class SinkhornCouplingConfig(CouplingSection):
     kind: Literal["sinkhorn"]
     reg: float = Field(0.05, gt=0)
     """Entropic regularisation in units of the mean squared distance of the group."""
     max_iterations: PositiveInt = 1000
 
 
-CouplingConfig = IndependentCouplingConfig | ExactCouplingConfig | SinkhornCouplingConfig
+class BridgeCouplingConfig(CouplingSection):
+    """Entropic with reg = 2 sigma², the coupling that belongs to a Schrödinger bridge; sigma is the transport's."""
+
+    kind: Literal["bridge"]
+    max_iterations: PositiveInt = 5000
+
+
+class UnbalancedCouplingConfig(CouplingSection):
+    """Entropic with marginals that may be missed: cells without a counterpart stay out."""
+
+    kind: Literal["unbalanced"]
+    reg: float = Field(0.05, gt=0)
+    """Entropic regularisation in units of the mean squared distance of the group."""
+    reg_marginal: float = Field(1.0, gt=0)
+    """Price of missing the marginals (Kullback-Leibler), in the same units; large: balanced."""
+    max_iterations: PositiveInt = 1000
+
+
+class PartialCouplingConfig(CouplingSection):
+    """Exact, of a share of the cells only: those that are cheapest to pair."""
+
+    kind: Literal["partial"]
+    mass: float = Field(0.9, gt=0, le=1)
+
+
+class GaussianCouplingConfig(CouplingSection):
+    """The closed-form map between Gaussians fitted to both sides, then the nearest mapped source."""
+
+    kind: Literal["gaussian"]
+
+
+CouplingConfig = (
+    IndependentCouplingConfig
+    | ExactCouplingConfig
+    | SinkhornCouplingConfig
+    | BridgeCouplingConfig
+    | UnbalancedCouplingConfig
+    | PartialCouplingConfig
+    | GaussianCouplingConfig
+)
 
 
 class FlowMatchingConfig(Section):
@@ -173,7 +223,35 @@ class FlowMatchingConfig(Section):
     sigma: float = Field(0.0, ge=0)
     """Standard deviation of the noise on the path, in standardised latent units."""
     noise: float = Field(0.0, ge=0, le=1)
-    """Share of the start that is noise, by variance: 0 starts at the control cell, 1 at noise with the cell as context."""
+    """Share of the start's variance that is noise: 0 starts at the control cell, 1 at noise; the field then sees it."""
+
+
+class SchrodingerBridgeConfig(Section):
+    kind: Literal["schrodinger_bridge"]
+    sigma: float = Field(0.5, gt=0)
+    """Of the bridge's Brownian motion over the whole time, in standardised latent units."""
+    t_min: float = Field(0.01, gt=0, lt=0.5)
+    """Times are drawn from [t_min, 1 - t_min]: the bridge's targets grow without bound at 0 and 1."""
+    stochastic: bool = True
+    """Sample the stochastic differential equation, or its probability-flow ordinary one."""
+
+
+class LatentDiffusionConfig(Section):
+    kind: Literal["latent_diffusion"]
+    schedule: Literal["cosine", "linear"] = "cosine"
+    prediction: Literal["v", "clean", "noise"] = "v"
+    """What the network returns."""
+    min_snr: float = Field(5.0, gt=0)
+    """Bound on the weight that a signal-to-noise ratio gives to a time."""
+    strength: float = Field(1.0, gt=0, le=1)
+    """1 starts at noise, less at the control cell with so much noise that this share of the way is left to go."""
+    t_min: float = Field(0.01, gt=0, lt=0.5)
+    """Times are drawn from [t_min, 1 - t_min]."""
+    stochastic: bool = False
+    """Sample the reverse stochastic differential equation, or its probability-flow ordinary one."""
+
+
+TransportConfig = FlowMatchingConfig | SchrodingerBridgeConfig | LatentDiffusionConfig
 
 
 class ResidualMLPConfig(Section):
@@ -182,13 +260,49 @@ class ResidualMLPConfig(Section):
     n_blocks: PositiveInt = 3
 
 
+class LatentTransformerConfig(Section):
+    """Latents as tokens."""
+
+    kind: Literal["latent_transformer"]
+    width: PositiveInt = 64
+    n_blocks: PositiveInt = 3
+    n_heads: PositiveInt = 4
+
+
+class SetTransformerConfig(Section):
+    """A residual MLP that is told of the population of control cells."""
+
+    kind: Literal["set_transformer"]
+    width: PositiveInt = 256
+    n_blocks: PositiveInt = 3
+    n_heads: PositiveInt = 4
+    n_inducing: PositiveInt = 16
+    population_cells: PositiveInt = 64
+    """Control cells of the context that are looked at."""
+
+
+FieldConfig = ResidualMLPConfig | LatentTransformerConfig | SetTransformerConfig
+
+ODE_SOLVERS = ("euler", "midpoint", "heun", "torchdiffeq")
+DENOISING_ODE_SOLVERS = ("ddim", "dpm_2m")
+DENOISING_SDE_SOLVERS = ("ancestral",)
+SDE_SOLVERS = ("euler_maruyama",)
+
+
 class SolverConfig(Section):
-    kind: Literal["euler", "midpoint", "heun", "torchdiffeq"] = "midpoint"
+    kind: Literal["euler", "midpoint", "heun", "torchdiffeq", "euler_maruyama", "ddim", "dpm_2m", "ancestral"] = (
+        "midpoint"
+    )
+    """Left out, it is the one that suits the transport: midpoint, euler_maruyama, dpm_2m or ancestral."""
     n_steps: PositiveInt = 10
     method: str = "dopri5"
-    """torchdiffeq's method name; `euler`, `midpoint`, `heun` ignore it."""
+    """torchdiffeq's method name; the other kinds ignore it."""
     tolerance: float = Field(1e-4, gt=0)
     """Relative and absolute tolerance of torchdiffeq's adaptive methods."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the network's matrix products; cells are summed up in float32."""
+    compile: bool = False
+    """Compile the network before sampling: worth its half a minute for many cells."""
 
 
 class TrainingConfig(Section):
@@ -200,6 +314,10 @@ class TrainingConfig(Section):
     """Groups are drawn in proportion to (number of cells)**power: 0 all alike, 1 by size."""
     label_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the pairs whose context is hidden (and whose batch is), so that unknown ones can be simulated."""
+    condition_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the pairs of which nothing is shown, so that guidance can be used in sampling."""
+    reflow_cells: int = Field(0, ge=0)
+    """Pairs of a second stage that straightens the flow, so that fewer steps suffice; 0 for none."""
     max_cells: PositiveInt = 1_000_000
     """Pairs seen in training at most; also the length of the cosine schedule."""
     warmup_cells: PositiveInt = 20_000
@@ -214,6 +332,17 @@ class TrainingConfig(Section):
     validation_cells_per_condition: PositiveInt = 256
 
 
+SUITS: dict[tuple[str | None, bool | None], tuple[str, str]] = {
+    ("schrodinger_bridge", None): ("bridge", "euler_maruyama"),
+    ("schrodinger_bridge", True): ("bridge", "euler_maruyama"),
+    ("schrodinger_bridge", False): ("bridge", "midpoint"),
+    ("latent_diffusion", None): ("exact", "dpm_2m"),
+    ("latent_diffusion", True): ("exact", "ancestral"),
+    ("latent_diffusion", False): ("exact", "dpm_2m"),
+}
+"""Kind of transport and whether it is stochastic: coupling and solver, where they are not exact and midpoint."""
+
+
 class Config(Section):
     """A whole run. `run` is the folder that training makes and sampling reads."""
 
@@ -226,10 +355,26 @@ class Config(Section):
     coupling: Annotated[CouplingConfig, Field(discriminator="kind"), _tagged("kind", "exact")] = ExactCouplingConfig()
     anchor: Literal["none", "mean_effect"] = "mean_effect"
     """What a simulated cell owes to the training mean effect of its condition: the network learns what that misses."""
-    transport: FlowMatchingConfig = FlowMatchingConfig()
-    field: ResidualMLPConfig = ResidualMLPConfig()
+    transport: Annotated[TransportConfig, Field(discriminator="kind"), _tagged("kind", "flow_matching")] = (
+        FlowMatchingConfig()
+    )
+    field: Annotated[FieldConfig, Field(discriminator="kind"), _tagged("kind", "residual_mlp")] = ResidualMLPConfig()
     solver: SolverConfig = SolverConfig()
+    guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """Strength of classifier-free guidance in sampling: 1 for none, more exaggerates what the condition does."""
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suit_the_transport(cls, raw: Any) -> Any:
+        """Coupling and solver follow the transport where they are not named, so that one line changes it."""
+        if not isinstance(raw, dict):
+            return raw
+        transport, coupling, solver = (raw.get(name, {}) for name in ("transport", "coupling", "solver"))
+        if not all(isinstance(section, dict) for section in (transport, coupling, solver)):
+            return raw
+        fits, solves = SUITS.get((transport.get("kind"), transport.get("stochastic")), ("exact", "midpoint"))
+        return {**raw, "coupling": {"kind": fits, **coupling}, "solver": {"kind": solves, **solver}}
 
     @model_validator(mode="after")
     def _columns_fit_together(self) -> Self:
@@ -243,6 +388,40 @@ class Config(Section):
         column = getattr(self.split.test, "column", None)
         if column is not None and column not in data.context_columns:
             raise ValueError(f"split.test.column={column!r} is not among data.context_columns={data.context_columns}")
+        return self
+
+    @model_validator(mode="after")
+    def _transport_fits(self) -> Self:
+        transport, solver, training = self.transport, self.solver.kind, self.training
+        stochastic = getattr(transport, "stochastic", False)
+        fitting = {
+            ("latent_diffusion", False): ODE_SOLVERS + DENOISING_ODE_SOLVERS,
+            ("latent_diffusion", True): SDE_SOLVERS + DENOISING_SDE_SOLVERS,
+        }.get((transport.kind, stochastic), SDE_SOLVERS if stochastic else ODE_SOLVERS)
+        if solver not in fitting:
+            equation = "a stochastic differential equation" if stochastic else "an ordinary differential equation"
+            raise ValueError(
+                f"solver.kind={solver} cannot solve transport.kind={transport.kind}, which is {equation} here; "
+                f"use one of {', '.join(fitting)}, or change transport.stochastic where the transport has it"
+            )
+        if self.coupling.kind == "bridge" and transport.kind != "schrodinger_bridge":
+            raise ValueError(
+                f"coupling.kind=bridge takes its sigma from a Schrödinger bridge, not from {transport.kind}; "
+                "use coupling.kind=sinkhorn, whose reg is its own"
+            )
+        if self.guidance != 1 and training.condition_dropout == 0:
+            raise ValueError(
+                f"guidance={self.guidance} needs a network that has seen cells without their condition; "
+                "train with training.condition_dropout=0.1, or leave guidance at 1"
+            )
+        n_heads = getattr(self.field, "n_heads", 1)
+        if self.field.width % n_heads:
+            raise ValueError(
+                f"field.width={self.field.width} is not a multiple of field.n_heads={n_heads}; every head gets an "
+                "equal share of it"
+            )
+        if training.reflow_cells and transport.kind != "flow_matching":
+            raise ValueError(f"training.reflow_cells straightens transport.kind=flow_matching, not {transport.kind}")
         return self
 
     def to_yaml(self) -> str:
@@ -275,6 +454,28 @@ def parse_config(raw: dict[str, Any], where: str) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"config {where!r}: " + "; ".join(_explain(e) for e in error.errors())) from None
+
+
+SAMPLING_KEYS = ("solver", "guidance", "transport.stochastic", "transport.strength")
+"""What may differ between training and sampling, since no weight depends on it."""
+
+
+def for_sampling(config: Config, overrides: Sequence[str], where: str) -> Config:
+    """A run's config with ``dotted.key=value`` overrides of what belongs to sampling.
+
+    Raises:
+        ConfigError: an override of something that was trained, or a bad value.
+    """
+    raw = config.model_dump(mode="json")
+    for override in overrides:
+        dotted = override.partition("=")[0]
+        if not any(dotted == key or dotted.startswith(f"{key}.") for key in SAMPLING_KEYS):
+            raise ConfigError(
+                f"override {override!r} is not of sampling; the run {where!r} was trained with another value. "
+                f"Sampling takes {', '.join(SAMPLING_KEYS)}"
+            )
+        _apply_override(raw, override)
+    return parse_config(raw, where) if overrides else config
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
@@ -13,6 +14,7 @@ from gensim.metrics.catalogue import CATALOGUE, Comparison, NotComputable, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
 from gensim.metrics.results import (
+    GAUSSIAN_MAP,
     MODEL,
     NO_CHANGE,
     REPLICATE,
@@ -42,6 +44,7 @@ class EvaluationInputs:
         controls: control cells that were held back from training, for the no-change and training-mean rows.
         space: principal components fitted on training cells.
         effects: mean effects of the training conditions over genes; None: no training-mean row, no seen and unseen.
+        maps: maps between Gaussians in the principal components of `space`; None: no Gaussian-map row.
 
     Raises:
         DataError: a source or the effects are over other genes; the first difference is named.
@@ -52,6 +55,7 @@ class EvaluationInputs:
     controls: CellSource
     space: MetricSpace
     effects: MeanEffects | None = None
+    maps: GaussianMaps | None = None
 
     def __post_init__(self) -> None:
         for name in ("prediction", "truth", "controls"):
@@ -201,6 +205,10 @@ def _fixed_rows(
     if inputs.effects is not None:
         moved = TrainingMean(inputs.effects).simulate(drawn, condition)
         yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean)
+        if inputs.maps is not None:
+            components = inputs.space.components.components
+            mapped = inputs.maps.simulate(drawn, inputs.space.project(drawn), components, condition, inputs.effects)
+            yield GAUSSIAN_MAP, Side(mapped, inputs.space.project(mapped), drawn_mean)
     x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
     yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control))
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -13,6 +14,8 @@ from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
 from accelerate.state import AcceleratorState
 
 from gensim import build
+from gensim.atomic import write_json
+from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
 from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
 from gensim.data.pairs import PairSampler, make_groups
@@ -26,11 +29,13 @@ from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.simulator import Simulator
+from gensim.solvers.base import Solver
 from gensim.store import CellStore
 from gensim.training.loop import Trainer
 from gensim.training.prepare import Parts, prepare
 from gensim.training.progress_bar import progress_bar
-from gensim.training.run_folder import IN_GENES, CellIndex, RunFolder
+from gensim.training.reflow_stage import TEACHER_SOLVER, keep_student, reflow_stage
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
 
 log = logging.getLogger("gensim")
@@ -49,7 +54,7 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
         GensimError: see `prepare`, `Trainer.fit`, `RunFolder.begin`.
     """
     run = RunFolder(Path(config.run))
-    build.build_solver(config.solver)  # a method that does not exist is refused before anything is written
+    solver = build.build_solver(config.solver)  # a method that does not exist is refused before anything is written
     accelerator = _accelerator(config, run, device)
     if accelerator.is_main_process and run.begin(config, overwrite):
         prepare(
@@ -63,13 +68,21 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
     accelerator.wait_for_everyone()
     log.info("%s", config.to_yaml())
     accelerator.init_trackers("tensorboard")
-    _trainer(config, run, accelerator).fit()
+    # Weights are judged as they will be used: those of a teacher by its own solver.
+    reflow = config.training.reflow_cells > 0
+    summary = _trainer(config, run, accelerator, TEACHER_SOLVER if reflow else solver).fit()
+    if reflow:
+        summary["reflow"] = reflow_stage(_trainer(config, run, accelerator, solver), run).fit()
+        if accelerator.is_main_process:
+            keep_student(run)
+    if accelerator.is_main_process:
+        write_json(run.summary, summary)
     accelerator.end_training()
     return run.path
 
 
-def _trainer(config: Config, run: RunFolder, accelerator: Accelerator) -> Trainer:
-    """All parts of training, read from what `prepare` wrote."""
+def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: Solver) -> Trainer:
+    """All parts of training, read from what `prepare` wrote; validation simulates with `solver`."""
     cells = CellIndex.load(run.prepared / "cells.safetensors")
     codebook = Codebook.load(run.prepared)
     # Copy-on-write mapping: on the CPU latents stay in the file, on an accelerator they are moved there once.
@@ -83,16 +96,20 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator) -> Traine
         latents,
         groups,
         conditions,
+        [condition.label for condition in cells.conditions],
         batch_codes,
         build.build_coupling(config),
         cells_per_group=config.training.cells_per_group,
+        groups_per_step=config.training.groups_per_step,
+        cells_per_plan=config.coupling.cells_per_plan,
+        plan_reuse=config.coupling.plan_reuse,
+        cost=config.coupling.cost,
         rare_condition_power=config.training.rare_condition_power,
         seed=config.seed,
         population_cells=build.population_cells(config),
     )
     most = config.training.validation_cells_per_condition
     tasks = make_tasks(cells.condition_of, cells.control_of, rows[Role.VALIDATION], cells.controls, most)
-    solver = build.build_solver(config.solver)
     return Trainer(
         transport=build.build_transport(config, codebook, latents.shape[1]),
         sampler=sampler,
@@ -102,7 +119,7 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator) -> Traine
         cells=cells,
         config=config.training,
         seed=config.seed,
-        run=run,
+        folder=run.training,
         accelerator=accelerator,
     )
 
@@ -117,10 +134,11 @@ def sample(
     seed: int | None = None,
     overwrite: bool = False,
     chunk_cells: int | None = None,
+    overrides: Sequence[str] = (),
 ) -> Path:
     """Simulate a request into a Zarr store, or go on with one that was interrupted; pseudobulk is put beside it.
 
-    Every process of `accelerate launch` makes whole chunks of its own.
+    Every process of `accelerate launch` makes whole chunks of its own. `overrides`: see `Simulator.load`.
 
     Returns:
         The store, an AnnData in Zarr format.
@@ -128,7 +146,7 @@ def sample(
     if out.suffix == ".h5ad":
         raise StoreError(f"cells are written as a Zarr store, not as .h5ad; use --out {out.with_suffix('.zarr')}")
     state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
-    simulator = Simulator.load(run, str(state.device) if device == "auto" else device)
+    simulator = Simulator.load(run, str(state.device) if device == "auto" else device, overrides)
     simulation = simulator.simulate(controls, request, seed=seed, chunk_cells=chunk_cells)
     schema = simulation.schema
     if state.is_main_process:
@@ -221,6 +239,7 @@ def evaluate_cells(
         controls=leave_out(source(controls or folder.held_out), used)[0],
         space=space,
         effects=MeanEffects.load(folder.prepared / IN_GENES),
+        maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
     )
     evaluation = evaluate(inputs, seed)
     target = out or cells.with_name(f"{cells.stem}.evaluation")

@@ -2,8 +2,8 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from gensim import build
-from gensim.config import Config, DataConfig
+from gensim.config import Config, DataConfig, for_sampling
 from gensim.data.in_memory import AnnData, read_store, write_file
 from gensim.data.request import Request, read_request, request_of
 from gensim.data.scale import from_log1p_cp10k
 from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
 from gensim.errors import CheckpointError
+from gensim.nn.compiled import compile_fields
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.pseudobulk import Pseudobulk
@@ -26,7 +27,8 @@ from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Plan, make_plan
 from gensim.store import CellStore
 from gensim.store_schema import StoreSchema
 from gensim.training.checkpoint import load_weights
-from gensim.training.run_folder import OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.training.run_folder import IN_LATENTS, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.transport.guidance import Guided
 from gensim.types import CellChunk, Condition
 
 BYTES_PER_CHUNK = 32 * 2**20
@@ -91,29 +93,36 @@ class Simulator:
     all_genes: tuple[str, ...]
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "auto") -> "Simulator":
+    def load(cls, run: str | Path, device: str = "auto", overrides: Sequence[str] = ()) -> "Simulator":
         """Read a run folder.
 
+        Args:
+            overrides: of the run's config, in what belongs to sampling: ``["solver.n_steps=8", "guidance=1.5"]``.
+
         Raises:
+            ConfigError: an override of something else, or settings that do not fit together.
             CheckpointError: not a run, of another version, or not trained to its first validation yet.
         """
         folder = RunFolder(Path(run))
         folder.provenance()
-        config = folder.config()
+        config = for_sampling(folder.config(), overrides, str(run))
         if not folder.prepared.is_dir() or not folder.best.is_file():
             raise CheckpointError(f"run {str(run)!r} has no trained weights yet; finish its training first")
         genes = folder.read_json(folder.prepared / "genes.json")
         reconstruction = folder.read_json(folder.prepared / "reconstruction.json")
         autoencoder = build.untrained_autoencoder(config, reconstruction["n_latents"], len(genes["genes"]))
         load_weights(folder.prepared / "autoencoder.safetensors", autoencoder)
-        codebook = Codebook.load(folder.prepared)
+        codebook = replace(Codebook.load(folder.prepared), effects=MeanEffects.load(folder.prepared / IN_LATENTS))
         transport = build.build_transport(config, codebook, autoencoder.n_latents)
         load_weights(folder.best, transport)
         on = build.choose_device(device)
         outside = MeanEffects.load(folder.prepared / OUTSIDE_LATENTS) if config.anchor == "mean_effect" else None
         solver = build.build_solver(config.solver)
+        transport = transport.to(on).eval()
+        if config.solver.compile:
+            compile_fields(transport, on)
         engine = Engine(
-            transport.to(on).eval(),
+            Guided(transport, config.guidance) if config.guidance != 1 else transport,
             autoencoder.to(on).eval(),
             solver,
             codebook,
@@ -204,6 +213,7 @@ class Simulator:
         provenance |= {
             "run": str(self.run.path),
             "seed": plan.seed,
+            "sampling": self.config.model_dump(mode="json", include={"transport", "solver", "guidance"}),
             "request_digest": digest([c.key for c in plan.conditions], plan.ends.tolist()),
             "controls_digest": digest(list(controls.cells)),
         }

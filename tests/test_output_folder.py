@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_runs import content, trained_and_sampled
 
-from gensim import store
+from gensim import jobs, store
 from gensim.cli import main
 from gensim.errors import ConfigError
 from gensim.solvers.ode import METHODS, TorchDiffEq
@@ -113,7 +113,7 @@ def test_a_disk_that_fills_up_while_cells_are_written(work, tmp_path, capsys, mo
         (prepare, "write_split"),
         (prepare, "save_weights"),
         (checkpoint, "save_file"),
-        (loop, "write_json"),
+        (jobs, "write_json"),
         (loop.Trainer, "_log"),
     ],
 )

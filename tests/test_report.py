@@ -13,7 +13,7 @@ from gensim.metrics.scores import Estimate
 from gensim.types import Condition
 
 KEYS = [metric.key for metric in CATALOGUE]
-VALUES = {"no_change": 5.0, "training_mean": 4.0, "replicate": 1.0, "model": 2.0}
+VALUES = {"no_change": 5.0, "training_mean": 4.0, "gaussian_map": 3.0, "replicate": 1.0, "model": 2.0}
 NEVER = Condition(("never",), (("donor", "D, 1"),))
 
 

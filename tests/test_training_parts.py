@@ -1,4 +1,4 @@
-"""Schedule, average, checkpoints: small things with exact answers."""
+"""Schedule, average, checkpoints, hidden conditions: small things with exact answers."""
 
 import math
 
@@ -7,10 +7,13 @@ import torch
 from safetensors.torch import save_file
 
 from gensim.atomic import atomic_path, write_json
+from gensim.config import TrainingConfig
 from gensim.errors import CheckpointError, StoreError
 from gensim.training.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint
 from gensim.training.ema import ExponentialMovingAverage
+from gensim.training.loop import Trainer
 from gensim.training.schedule import learning_rate_at
+from gensim.types import ConditionBatch, ControlBatch, PairBatch
 
 
 def test_the_schedule_at_its_corners():
@@ -109,3 +112,64 @@ def test_weights_of_another_shape_are_refused(tmp_path):
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="do not fit"):
         load_weights(tmp_path / "junk.safetensors", weight(0.0))
+
+
+N_SLOTS, CELLS_PER_GROUP = 4, 1000
+
+
+def shown_pairs(n: int) -> PairBatch:
+    """Pairs of which all is known: no code is 0, no dose 1, no shift 0."""
+    codes = torch.full((n,), 3)
+    condition = ConditionBatch(codes[:, None], codes[:, None], codes, torch.full((n,), 2.5), torch.full((n, 2), 0.5))
+    z, rows = torch.ones(n, 2), torch.arange(n)
+    return PairBatch(ControlBatch.alone(z), z, condition, rows, rows)
+
+
+def after_hiding(step: int, slots: range, seed: int = 7, **dropout: float) -> ConditionBatch:
+    """What training sees of the conditions of some slots of a step."""
+    config = TrainingConfig(cells_per_group=CELLS_PER_GROUP, groups_per_step=N_SLOTS, **dropout)
+    trainer = Trainer(
+        transport=None, sampler=None, validation=None, cells=None, config=config, seed=seed, folder=None,
+        accelerator=None,
+    )  # fmt: skip
+    return trainer._hide_labels(shown_pairs(CELLS_PER_GROUP * len(slots)), step, slots).condition
+
+
+def test_of_a_share_of_the_pairs_everything_is_hidden():
+    condition = after_hiding(5, range(N_SLOTS), label_dropout=0.0, condition_dropout=0.3)
+    hidden = condition.perturbations[:, 0] == 0
+    # The standard error of a share of 4,000 pairs is 0.7 %.
+    assert float(hidden.float().mean()) == pytest.approx(0.3, abs=0.03)
+    for rows, (code, dose, shift) in {True: (0, 1.0, 0.0), False: (3, 2.5, 0.5)}.items():
+        part = condition[hidden == rows]
+        assert torch.cat([part.perturbations, part.contexts, part.batch[:, None]]).unique().tolist() == [code]
+        assert (part.dose.unique().tolist(), part.shift.unique().tolist()) == ([dose], [shift])
+
+
+def test_what_is_hidden_belongs_to_seed_step_and_slot():
+    def hidden(step: int, slots: range, seed: int = 7) -> torch.Tensor:
+        return after_hiding(step, slots, seed, condition_dropout=0.5).perturbations[:, 0] == 0
+
+    together = hidden(5, range(N_SLOTS))
+    assert torch.equal(together, torch.cat([hidden(5, range(2)), hidden(5, range(2, 4))]))
+    first, second = together[:CELLS_PER_GROUP], together[CELLS_PER_GROUP : 2 * CELLS_PER_GROUP]
+    for other in (second, hidden(6, range(1)), hidden(5, range(1), seed=8)):
+        # Independent draws agree in half the pairs, give or take 1.6 %.
+        assert float((first == other).float().mean()) == pytest.approx(0.5, abs=0.08)
+
+
+def test_conditions_are_hidden_by_draws_of_their_own():
+    without, with_hidden = (
+        after_hiding(5, range(N_SLOTS), label_dropout=0.4, condition_dropout=share) for share in (0.0, 0.3)
+    )
+    assert (without.perturbations == 3).all()
+    labels = torch.stack([without.contexts[:, 0], without.batch], dim=1)[:CELLS_PER_GROUP] == 0
+    hidden = with_hidden.perturbations[:CELLS_PER_GROUP, 0] == 0
+    # Independent draws agree in 0.4 · 0.3 + 0.6 · 0.7 of the pairs, give or take 1.6 %, in any order.
+    for drawn in (labels[:, 0], labels[:, 1], labels.flatten()[:CELLS_PER_GROUP]):
+        assert float((drawn == hidden).float().mean()) == pytest.approx(0.54, abs=0.08)
+    shown = with_hidden.perturbations[:, 0] > 0
+    for field in ("contexts", "batch"):
+        before, after = (getattr(each, field)[shown] for each in (without, with_hidden))
+        assert float((before == 0).float().mean()) == pytest.approx(0.4, abs=0.05)
+        assert torch.equal(before, after)

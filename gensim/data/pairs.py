@@ -1,17 +1,21 @@
-"""Training batches: groups drawn by condition, cells drawn inside a group, source and target cells coupled there."""
+"""Training batches: groups drawn by condition, cells of a group coupled in pools, pairs drawn from the pools."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
-from gensim.errors import DataError
+from gensim.errors import DataError, TrainingError
 from gensim.ot.coupling import Coupling
 from gensim.seeding import numpy_generator
 from gensim.types import ConditionBatch, ControlBatch, IntArray, PairBatch
 
 SMALLEST_BATCH_GROUP = 16
+
+Cost = Literal["latent", "after_mean_effect"]
+"""What a coupling compares with a source: a target's latent, or the latent less the mean effect of its condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +72,30 @@ def make_groups(
 class PairSampler:
     """Batches of coupled cells, each a function of the step alone: any process can make any part of any batch.
 
+    A plan is solved for a *pool*: cells of a group, drawn evenly and coupled once. Steps draw pairs from the pools of
+    their groups. A pool is renewed once its pairs have been used `plan_reuse` times on average,
+
+        period = ceil(n plan_reuse / (cells_per_group groups_per_step probability)),    r = (step + offset) // period
+
+    where n are the pairs of the pool, r is the number of the pool, and offsets drawn by the seed keep the groups from
+    renewing their pools in the same step. Pool r of a group follows from the seed alone; only the newest is kept.
+
     Args:
         latents: (N, D) of all cells, on the training device.
         groups: where cells may be coupled.
         conditions: (K,) codes of the conditions.
+        labels: (K,) names of the conditions, for errors.
         batch_codes: (N,) code of every cell's experimental batch.
-        coupling: source rows for target rows.
-        cells_per_group: pairs drawn per group; cells are repeated only where a group has fewer.
-        population_cells: control cells of a group shown beside its pairs, for fields that look at populations.
+        coupling: which source goes with which target.
+        cells_per_group: pairs drawn per slot; without repeats within a step where the pool has enough.
+        groups_per_step: slots of a step, over all processes together.
+        cells_per_plan: cells of a pool at most, on either side; cells of the smaller side are repeated evenly.
+        plan_reuse: how often a pair of a pool is used on average.
         rare_condition_power: groups are drawn in proportion to (number of targets) ** power.
         seed: of the run.
+        cost: what the coupling sees of a target: z_1, or z_1 less the condition's mean effect. Balanced couplings of
+            squared cost are the same for both.
+        population_cells: control cells of a group shown beside its pairs, for fields that look at populations.
     """
 
     def __init__(
@@ -85,58 +103,97 @@ class PairSampler:
         latents: torch.Tensor,
         groups: list[Group],
         conditions: ConditionBatch,
+        labels: Sequence[str],
         batch_codes: torch.Tensor,
         coupling: Coupling,
         *,
         cells_per_group: int,
+        groups_per_step: int,
+        cells_per_plan: int,
+        plan_reuse: float,
         rare_condition_power: float,
         seed: int,
+        cost: Cost = "latent",
         population_cells: int = 0,
     ) -> None:
         self.latents = latents
         self.groups = groups
         self.conditions = conditions.to(latents.device)
+        self.labels = labels
         self.batch_codes = batch_codes.to(latents.device)
         self.coupling = coupling
         self.cells_per_group = cells_per_group
+        self.groups_per_step = groups_per_step
         weights = np.array([len(group.targets) for group in groups], dtype=np.float64) ** rare_condition_power
         self.probabilities = weights / weights.sum()
         self.seed = seed
+        self.cost = cost
         self.population_cells = population_cells
+
+        larger_side = np.array([max(len(group.sources), len(group.targets)) for group in groups])
+        self.pool_sizes = np.minimum(larger_side, cells_per_plan)
+        uses_per_step = cells_per_group * groups_per_step * self.probabilities
+        self.periods = np.ceil(self.pool_sizes * plan_reuse / uses_per_step).astype(np.int64)
+        self.offsets = numpy_generator(seed, "pool offsets").integers(self.periods)
+        self.newest: dict[int, tuple[int, IntArray]] = {}
 
     def batch(self, step: int, slots: range) -> PairBatch:
         """The pairs of the given slots of a step; a step's slots are numbered over all processes together."""
-        chosen = [self._draw(step, slot) for slot in slots]
-        source = torch.from_numpy(np.concatenate([source for _, source, _ in chosen]))
-        target = torch.from_numpy(np.concatenate([target for _, _, target in chosen]))
-        condition = torch.tensor([group.condition for group, _, _ in chosen]).repeat_interleave(self.cells_per_group)
-        device = self.latents.device
-        source, target, condition = source.to(device), target.to(device), condition.to(device)
-        which = torch.arange(len(slots), device=device).repeat_interleave(self.cells_per_group)
-        return PairBatch(
-            controls=ControlBatch(self.latents[source], self._populations(step, slots, chosen), which),
-            z_1=self.latents[target],
-            condition=self.conditions[condition].with_batch(self.batch_codes[target]),
-            source=source,
-            target=target,
+        which = numpy_generator(self.seed, "groups", step).choice(
+            len(self.groups), self.groups_per_step, p=self.probabilities
         )
+        drawn: dict[int, IntArray] = {}
+        for group in np.unique(which[slots.start : slots.stop]).tolist():
+            drawn[group] = self._draw(group, step, int((which == group).sum()))
+        earlier = [int((which[:slot] == which[slot]).sum()) for slot in slots]
+        pairs = np.concatenate([drawn[int(which[s])][:, k] for s, k in zip(slots, earlier, strict=True)], axis=1)
 
-    def _populations(self, step: int, slots: range, chosen: list[tuple[Group, IntArray, IntArray]]) -> torch.Tensor:
+        device, n = self.latents.device, len(slots) * self.cells_per_group
+        rows = torch.from_numpy(pairs.ravel()).to(device)
+        cells, source, target = self.latents[rows], rows[:n], rows[n:]
+        slot_of_pair = torch.arange(len(slots), device=device).repeat_interleave(self.cells_per_group)
+        condition_of_slot = torch.tensor([self.groups[int(which[slot])].condition for slot in slots], device=device)
+        condition = self.conditions[condition_of_slot[slot_of_pair]].with_batch(self.batch_codes[target])
+        population = self._populations(step, slots, which)
+        return PairBatch(ControlBatch(cells[:n], population, slot_of_pair), cells[n:], condition, source, target)
+
+    def _draw(self, group: int, step: int, n_slots: int) -> IntArray:
+        """(2, `n_slots`, cells_per_group) source and target rows for all slots that the group has in this step."""
+        pool = self._pool(group, step)
+        rng = numpy_generator(self.seed, "pairs", step, group)
+        chosen = _choose(np.arange(pool.shape[1]), n_slots * self.cells_per_group, rng)
+        return pool[:, chosen].reshape(2, n_slots, self.cells_per_group)
+
+    def _pool(self, group: int, step: int) -> IntArray:
+        """(2, n) coupled source and target rows: the pool that a group has in a step."""
+        r = int((step + self.offsets[group]) // self.periods[group])
+        if group not in self.newest or self.newest[group][0] != r:
+            rng = numpy_generator(self.seed, "pool", group, r)
+            here, n = self.groups[group], int(self.pool_sizes[group])
+            sources, targets = _choose(here.sources, n, rng), _choose(here.targets, n, rng)
+            z_0, z_1 = self.latents[torch.from_numpy(np.stack([sources, targets])).to(self.latents.device)]
+            if self.cost == "after_mean_effect":
+                z_1 = z_1 - self.conditions.shift[here.condition]
+            try:
+                source, target = self.coupling(z_0.cpu().numpy(), z_1.cpu().numpy(), rng)
+            except TrainingError as error:
+                raise TrainingError(f"step {step}, condition {self.labels[here.condition]!r}: {error}") from error
+            self.newest[group] = r, np.stack([sources[source], targets[target]])
+        return self.newest[group][1]
+
+    def _populations(self, step: int, slots: range, which: IntArray) -> torch.Tensor:
         """(S, M, D) control cells of every slot's group, drawn apart from the pairs, which say something of targets."""
+        if self.population_cells == 0:
+            return self.latents.new_empty(len(slots), 0, self.latents.shape[1])
         rows = [
-            draw_population(group.sources, self.population_cells, numpy_generator(self.seed, "population", step, slot))
-            for slot, (group, _, _) in zip(slots, chosen, strict=True)
+            draw_population(
+                self.groups[int(which[slot])].sources,
+                self.population_cells,
+                numpy_generator(self.seed, "population", step, slot),
+            )
+            for slot in slots
         ]
         return self.latents[torch.from_numpy(np.stack(rows)).to(self.latents.device)]
-
-    def _draw(self, step: int, slot: int) -> tuple[Group, IntArray, IntArray]:
-        """A group, and coupled rows of its source and target cells, decided by (seed, step, slot)."""
-        rng = numpy_generator(self.seed, "pairs", step, slot)
-        group = self.groups[int(rng.choice(len(self.groups), p=self.probabilities))]
-        sources = _choose(group.sources, self.cells_per_group, rng)
-        targets = _choose(group.targets, self.cells_per_group, rng)
-        z_0, z_1 = (self.latents[torch.from_numpy(rows)].cpu().numpy() for rows in (sources, targets))
-        return group, sources[self.coupling(z_0, z_1, rng)], targets
 
 
 def draw_population(rows: IntArray, n: int, rng: np.random.Generator) -> IntArray:

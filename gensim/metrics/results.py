@@ -7,9 +7,10 @@ from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
 from gensim.types import Condition
 
-NO_CHANGE, TRAINING_MEAN, REPLICATE, MODEL = "no_change", "training_mean", "replicate", "model"
-ROWS = (NO_CHANGE, TRAINING_MEAN, REPLICATE, MODEL)
-SCORED_ROWS = (TRAINING_MEAN, MODEL)
+NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP = "no_change", "training_mean", "gaussian_map"
+REPLICATE, MODEL = "replicate", "model"
+ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, REPLICATE, MODEL)
+SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, MODEL)
 
 
 @dataclass(frozen=True, slots=True)

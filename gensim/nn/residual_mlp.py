@@ -4,10 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gensim.nn.blocks import ModulatedBlock, TimeFeatures, initialise, linear, zero
+from gensim.nn.blocks import N_TIME_FEATURES, ModulatedBlock, TimeFeatures, initialise, linear, zero
 from gensim.nn.field import ConditionalField
-
-N_TIME_FEATURES = 32
 
 
 class ResidualMLP(ConditionalField):

@@ -12,7 +12,7 @@ import torch
 from torchdiffeq import odeint
 
 from gensim.errors import ConfigError, nearest
-from gensim.solvers.base import require_ode
+from gensim.solvers.base import EqualSteps, require_ode
 from gensim.types import Dynamics, StepNoise, VectorField
 
 METHODS = (
@@ -24,21 +24,15 @@ order rises to 12 and which then is unstable: of dz = -z dt it makes 7.4 in 100 
 
 
 @dataclass(frozen=True, slots=True)
-class FixedStep(ABC):
-    """`n_steps` equal steps; a step is one evaluation or two of the drift."""
+class FixedStep(EqualSteps, ABC):
+    """Steps of one evaluation or two of the drift."""
 
-    n_steps: int
     order: ClassVar[int | None] = None
-
-    def __post_init__(self) -> None:
-        if self.n_steps < 1:
-            raise ValueError(f"n_steps is {self.n_steps}; at least 1 step leads from t = 0 to t = 1")
 
     def solve(self, dynamics: Dynamics, z: torch.Tensor, noise: StepNoise) -> torch.Tensor:  # noqa: ARG002
         require_ode(dynamics, type(self).__name__)
         h = 1.0 / self.n_steps
-        times = torch.linspace(0.0, 1.0, self.n_steps + 1, dtype=z.dtype, device=z.device)
-        for t in times[:-1]:
+        for t in self.times(z):
             z = z + h * self.slope(dynamics.drift, t, z, h)
         return z
 

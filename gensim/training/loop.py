@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from gensim.atomic import write_json
 from gensim.config import TrainingConfig
 from gensim.data.pairs import PairSampler
 from gensim.errors import ConfigError, TrainingError
@@ -18,8 +17,9 @@ from gensim.seeding import torch_generator
 from gensim.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from gensim.training.ema import ExponentialMovingAverage
 from gensim.training.progress_bar import progress_bar
-from gensim.training.run_folder import CellIndex, RunFolder
+from gensim.training.run_folder import CellIndex
 from gensim.training.schedule import learning_rate_at
+from gensim.training.stage_folder import StageFolder
 from gensim.training.validation import Validation
 from gensim.transport.base import Draws, Transport
 from gensim.types import PairBatch
@@ -41,11 +41,14 @@ class Trainer:
     cells: CellIndex
     config: TrainingConfig
     seed: int
-    run: RunFolder
+    folder: StageFolder
     accelerator: Accelerator
 
-    def fit(self) -> Progress:
+    def fit(self) -> dict[str, Any]:
         """Train from the newest checkpoint, or from the start, until `max_cells` or until validation stops gaining.
+
+        Returns:
+            What is worth knowing of the training, for a JSON file; the same again where it has ended before.
 
         Raises:
             ConfigError: the groups of a step cannot be shared out evenly.
@@ -61,9 +64,9 @@ class Trainer:
         model = self.transport.to(accelerator.device)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         average = ExponentialMovingAverage(model, config.ema_half_life_cells)
-        progress = load_checkpoint(self.run.checkpoints, model, average, optimiser)
+        progress = load_checkpoint(self.folder.checkpoints, model, average, optimiser)
         if accelerator.is_main_process:
-            self.run.forget_history_after(progress.step)
+            self.folder.forget_history_after(progress.step)
         parallel, optimiser = accelerator.prepare(model, optimiser)
         if progress.step == 0:
             progress = self._validate(average, progress)
@@ -71,7 +74,10 @@ class Trainer:
         began = time.perf_counter() - progress.seconds
         with progress_bar(accelerator.is_main_process) as bar:
             task = bar.add_task(
-                "training", total=last_step * cells_per_step, completed=progress.step * cells_per_step, loss=""
+                self.folder.name,
+                total=last_step * cells_per_step,
+                completed=progress.step * cells_per_step,
+                loss="",
             )
             while progress.step < last_step and progress.validations_since_best < config.patience_validations:
                 # The pairs and the draws of this step that belong to this process.
@@ -105,9 +111,8 @@ class Trainer:
                     self._log(progress.step, {"loss": loss_value, "gradient_norm": norm_value, "learning_rate": rate})
                     progress = self._validate(average, progress)
                     if accelerator.is_main_process:
-                        save_checkpoint(self.run.checkpoints, model, average, optimiser.optimizer, progress)
-        self._finish(progress, cells_per_step)
-        return progress
+                        save_checkpoint(self.folder.checkpoints, model, average, optimiser.optimizer, progress)
+        return self._summary(progress, cells_per_step)
 
     def _slots(self) -> range:
         """The slots of every step that belong to this process."""
@@ -131,14 +136,19 @@ class Trainer:
         return Draws(t.to(device), eps.to(device), path.to(device))
 
     def _hide_labels(self, pairs: PairBatch, step: int, slots: range) -> PairBatch:
-        """Give a share of the pairs the code of an unknown context, and a share that of an unknown batch."""
+        """Hide the context of a share of the pairs, the batch of a share, and of a share all that is known of it."""
         n = self.config.cells_per_group
-        generators = [torch_generator(self.seed, "hidden labels", step, slot) for slot in slots]
-        draws = torch.cat([torch.rand(n, 2, generator=generator) for generator in generators]).to(pairs.z_1.device)
-        shown = draws >= self.config.label_dropout
+
+        def draws(stream: str, columns: int) -> torch.Tensor:
+            generators = [torch_generator(self.seed, stream, step, slot) for slot in slots]
+            drawn = torch.cat([torch.rand(n, columns, generator=generator) for generator in generators])
+            return drawn.to(pairs.z_1.device)
+
+        shown = draws("hidden labels", 2) >= self.config.label_dropout
         condition = pairs.condition
-        hidden = replace(condition, contexts=condition.contexts * shown[:, :1], batch=condition.batch * shown[:, 1])
-        return replace(pairs, condition=hidden)
+        condition = replace(condition, contexts=condition.contexts * shown[:, :1], batch=condition.batch * shown[:, 1])
+        hidden = draws("hidden conditions", 1)[:, 0] < self.config.condition_dropout
+        return replace(pairs, condition=condition.hidden(hidden))
 
     def _validate(self, average: ExponentialMovingAverage[Transport], progress: Progress) -> Progress:
         """Score the averaged weights; keep them if they are the best so far."""
@@ -153,14 +163,14 @@ class Trainer:
             )
         judged = progress.judged(distance)
         if accelerator.is_main_process and judged.best_step == judged.step:
-            save_weights(self.run.best, average.module, {"step": str(judged.step)})
+            save_weights(self.folder.best, average.module, {"step": str(judged.step)})
         self._log(progress.step, {"validation_energy_distance": distance})
         return judged
 
     def _log(self, step: int, values: dict[str, float]) -> None:
-        self.accelerator.log(values, step=step)
+        self.accelerator.log({f"{self.folder.name}/{name}": value for name, value in values.items()}, step=step)
         if self.accelerator.is_main_process:
-            with self.run.history.open("a") as file:
+            with self.folder.history.open("a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
     def _not_finite(self, pairs: PairBatch, draws: Draws, step: int) -> TrainingError:
@@ -180,25 +190,23 @@ class Trainer:
             "Lower training.learning_rate, or look for extreme cells in that condition"
         )
 
-    def _finish(self, progress: Progress, cells_per_step: int) -> None:
+    def _summary(self, progress: Progress, cells_per_step: int) -> dict[str, Any]:
         no_change = self.validation.no_change_distance()
         stopped_early = progress.validations_since_best >= self.config.patience_validations
         stopped = "validation stopped gaining" if stopped_early else "max_cells reached"
         log.info(
-            "trained %d steps (%s); best at step %d: validation energy distance %.4f, no change %.4f",
-            progress.step, stopped, progress.best_step, progress.best_distance, no_change,
+            "%s: %d steps (%s); best at step %d: validation energy distance %.4f, no change %.4f",
+            self.folder.name, progress.step, stopped, progress.best_step, progress.best_distance, no_change,
         )  # fmt: skip
-        if self.accelerator.is_main_process:
-            summary: dict[str, Any] = {
-                **asdict(progress),
-                "cells_seen": progress.step * cells_per_step,
-                "stopped": stopped,
-                "no_change_distance": no_change,
-                "n_validation_conditions": len(self.validation.tasks),
-                "n_processes": self.accelerator.num_processes,
-                "device": str(self.accelerator.device),
-            }
-            write_json(self.run.summary, summary)
+        return {
+            **asdict(progress),
+            "cells_seen": progress.step * cells_per_step,
+            "stopped": stopped,
+            "no_change_distance": no_change,
+            "n_validation_conditions": len(self.validation.tasks),
+            "n_processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
+        }
 
 
 def _sum_type(device: torch.device) -> torch.dtype:

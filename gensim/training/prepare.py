@@ -10,6 +10,7 @@ from scipy import sparse
 
 from gensim.atomic import atomic_path, require_space, write_json
 from gensim.autoencoder.base import Autoencoder, encode_cells, reconstruction_error, residual
+from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
 from gensim.data.gene_selection import select_genes
 from gensim.data.held_out import write_held_out
@@ -22,7 +23,7 @@ from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
-from gensim.training.run_folder import IN_GENES, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, OUTSIDE_LATENTS, CellIndex, RunFolder
 from gensim.training.validation import make_tasks
 from gensim.types import Condition, FloatArray, IntArray
 
@@ -97,14 +98,24 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         encode_cells(autoencoder, x, latents)
         latents.flush()
 
-        def effects(read: Callable[[IntArray], FloatArray], shrink: bool) -> MeanEffects:
-            return fit_mean_effects(read, screen.condition_of, screen.conditions, rows[Role.TRAIN], shrink=shrink)
+        def effects(read: Callable[[IntArray], FloatArray], cells: IntArray, shrink: bool) -> MeanEffects:
+            return fit_mean_effects(read, screen.condition_of, screen.conditions, cells, shrink=shrink)
 
-        in_latents = effects(lambda cells: latents[cells], shrink=True)
+        # Validation judges with effects that it did not see; what is simulated afterwards has the best there are.
+        seen = np.isin(screen.condition_of, np.unique(screen.condition_of[rows[Role.TRAIN]]))
+        not_held_out = np.flatnonzero((split.role != Role.HELD_OUT) & seen)
+        in_latents = effects(lambda cells: latents[cells], rows[Role.TRAIN], shrink=True)
         Codebook.fit(training, config.data.context_columns, screen.batches, vectors, in_latents).save(folder)
-        effects(lambda cells: residual(autoencoder, x[cells]), shrink=True).save(folder / OUTSIDE_LATENTS)
-        effects(lambda cells: x[cells].toarray(), shrink=False).save(folder / IN_GENES)
-        MetricSpace.fit(x_train, screen.genes).save(folder / "metric_space.safetensors")
+        effects(lambda cells: latents[cells], not_held_out, shrink=True).save(folder / IN_LATENTS)
+        outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=True)
+        outside.save(folder / OUTSIDE_LATENTS)
+        effects(lambda cells: x[cells].toarray(), not_held_out, shrink=False).save(folder / IN_GENES)
+        space = MetricSpace.fit(x_train, screen.genes)
+        space.save(folder / "metric_space.safetensors")
+        maps = GaussianMaps.fit(
+            lambda cells: space.project(x[cells]), screen.condition_of, screen.conditions, not_held_out
+        )
+        maps.save(folder / GAUSSIAN_MAPS)
         save_weights(folder / "autoencoder.safetensors", autoencoder)
         index.save(folder / "cells.safetensors")
         write_json(folder / "genes.json", {"genes": screen.genes, "all_genes": all_genes})

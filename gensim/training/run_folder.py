@@ -16,6 +16,7 @@ from gensim.atomic import atomic_path, write_json
 from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
 from gensim.store_folder import disk
+from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, IntArray
 
 FORMAT_VERSION = 1
@@ -23,12 +24,16 @@ FORMAT_VERSION = 1
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
     CONFIG, PROVENANCE, "split.json", "split_cells.parquet", "held_out.h5ad", "prepared", "checkpoints",
-    "best.safetensors", "history.jsonl", "trained.json", "tensorboard",
+    "best.safetensors", "history.jsonl", "reflow", "trained.json", "tensorboard",
 )  # fmt: skip
 """All that a run folder holds, besides temporary files of a run that was killed."""
 
 IN_GENES = "mean_effects_genes.safetensors"
 """Plain mean effects over genes: the training-mean baseline."""
+GAUSSIAN_MAPS = "gaussian_maps.safetensors"
+"""Maps between Gaussians in the metric space: the Gaussian-map baseline."""
+IN_LATENTS = "mean_effects_in_latents.safetensors"
+"""Mean effects on the latents, shrunk, that simulations start from."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
 """Mean effects on what the latents do not hold, shrunk."""
 
@@ -94,16 +99,22 @@ class RunFolder:
         return self.path / "held_out.h5ad"
 
     @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+    def training(self) -> StageFolder:
+        return StageFolder(self.path, "training")
+
+    @property
+    def reflow(self) -> StageFolder:
+        return StageFolder(self.path / "reflow", "reflow")
+
+    @property
+    def teacher(self) -> Path:
+        """The best weights of the first stage, where a second follows."""
+        return self.reflow.path / "teacher.safetensors"
 
     @property
     def best(self) -> Path:
-        return self.path / "best.safetensors"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "history.jsonl"
+        """The weights that cells are simulated with."""
+        return self.training.best
 
     @property
     def summary(self) -> Path:
@@ -207,13 +218,6 @@ class RunFolder:
         if not isinstance(value, dict):
             raise CheckpointError(f"run file {str(file)!r} holds no JSON mapping; train the run again (--overwrite)")
         return value
-
-    def forget_history_after(self, step: int) -> None:
-        """Drop lines of the history that a resumed run will write again."""
-        if self.history.is_file():
-            kept = [line for line in self.history.read_text().splitlines() if json.loads(line)["step"] <= step]
-            with atomic_path(self.history) as temporary:
-                temporary.write_text("".join(line + "\n" for line in (kept if step > 0 else [])))
 
     def _differences(self, config: Config) -> list[str]:
         """In words, key by key; where the folder lies (`run`) does not matter, so that a run may be moved."""

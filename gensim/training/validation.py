@@ -14,6 +14,8 @@ from gensim.solvers.base import Solver
 from gensim.transport.base import Transport
 from gensim.types import ConditionBatch, ControlBatch, FloatArray, IntArray
 
+CELLS_PER_BATCH = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class ValidationTask:
@@ -52,7 +54,9 @@ def make_tasks(
 
 
 class Validation:
-    """Mean energy distance over the tasks, in the latent space; each process takes every n-th task.
+    """Mean energy distance over the tasks, in the latent space.
+
+    Tasks are simulated several at once, always the same ones together, and each process takes every n-th such batch.
 
     Args:
         latents: (N, D) of all cells; conditions: (K,) codes; batch_codes: (N,) of all cells.
@@ -75,42 +79,67 @@ class Validation:
         self.solver = solver
         self.seed = seed
         self.population_cells = population_cells
+        self.batches = _batches(tasks)
 
     def total_distance(self, transport: Transport, part: slice = slice(None)) -> float:
-        """Sum of the energy distances of the tasks in `part`."""
-        return sum(energy_distance(self._target(task), self._simulated(transport, task)) for task in self.tasks[part])
+        """Sum of the energy distances of the tasks in the batches of `part`."""
+        return sum(
+            energy_distance(self._cells(task.targets), simulated)
+            for tasks in self.batches[part]
+            for task, simulated in zip(tasks, self._simulated(transport, tasks), strict=True)
+        )
 
     def no_change_distance(self) -> float:
         """Mean energy distance with the control cells as prediction."""
-        distances = [energy_distance(self._target(task), self._cells(task.sources)) for task in self.tasks]
+        distances = [energy_distance(self._cells(task.targets), self._cells(task.sources)) for task in self.tasks]
         return float(np.mean(distances))
 
     def _cells(self, rows: IntArray) -> FloatArray:
         cells: FloatArray = self.latents[torch.from_numpy(rows)].cpu().numpy()
         return cells
 
-    def _target(self, task: ValidationTask) -> FloatArray:
-        return self._cells(task.targets)
-
     @torch.no_grad()
-    def _simulated(self, transport: Transport, task: ValidationTask) -> FloatArray:
-        rows = torch.from_numpy(task.sources).to(self.latents.device)
-        z_control = self.latents[rows]
-        condition = self.conditions[torch.full_like(rows, task.condition)].with_batch(self.batch_codes[rows])
-        controls = self._controls(task, z_control)
+    def _simulated(self, transport: Transport, tasks: list[ValidationTask]) -> list[FloatArray]:
+        """(n, D) simulated cells of every task, of which each has its own noise and its own population."""
+        device, n_latents = self.latents.device, self.latents.shape[1]
+        sizes = torch.tensor([len(task.sources) for task in tasks])
+        rows = torch.from_numpy(np.concatenate([task.sources for task in tasks])).to(device)
+        task_of = torch.arange(len(tasks)).repeat_interleave(sizes).to(device)
+        of_task = torch.tensor([task.condition for task in tasks], device=device)
+        condition = self.conditions[of_task[task_of]].with_batch(self.batch_codes[rows])
+        controls = ControlBatch(self.latents[rows], torch.stack([self._population(task) for task in tasks]), task_of)
 
         def noise(*stream: object) -> torch.Tensor:
-            generator = torch_generator(self.seed, "validation", task.condition, *stream)
-            return torch.randn(z_control.shape, generator=generator).to(z_control.device)
+            drawn = [
+                torch.randn(
+                    len(task.sources),
+                    n_latents,
+                    generator=torch_generator(self.seed, "validation", task.condition, *stream),
+                )
+                for task in tasks
+            ]
+            return torch.cat(drawn).to(device)
 
         z_0 = transport.start(controls, condition, noise("start"))
         z_1 = self.solver.solve(transport.dynamics(controls, condition), z_0, noise)
-        cells: FloatArray = z_1.float().cpu().numpy()
-        return cells
+        ends = sizes.cumsum(0).tolist()
+        return np.split(z_1.float().cpu().numpy(), ends[:-1])
 
-    def _controls(self, task: ValidationTask, z_control: torch.Tensor) -> ControlBatch:
-        """The control cells of a task, all of one population."""
+    def _population(self, task: ValidationTask) -> torch.Tensor:
+        """(M, D) control cells that stand for those of a task."""
         rng = numpy_generator(self.seed, "validation population", task.condition)
         drawn = torch.from_numpy(draw_population(task.sources, self.population_cells, rng))
-        population = self.latents[drawn.to(self.latents.device)]
-        return ControlBatch(z_control, population[None], torch.zeros_like(z_control[:, 0], dtype=torch.int64))
+        return self.latents[drawn.to(self.latents.device)]
+
+
+def _batches(tasks: list[ValidationTask]) -> list[list[ValidationTask]]:
+    """Consecutive tasks together, up to 4,096 cells."""
+    batches: list[list[ValidationTask]] = []
+    cells = CELLS_PER_BATCH
+    for task in tasks:
+        cells += len(task.sources)
+        if cells > CELLS_PER_BATCH:
+            batches.append([])
+            cells = len(task.sources)
+        batches[-1].append(task)
+    return batches

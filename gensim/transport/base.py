@@ -44,7 +44,7 @@ class Transport(nn.Module, ABC):
 
     @abstractmethod
     def arrival(self, t: torch.Tensor) -> torch.Tensor:
-        """How much of z_1 the mean of the path holds at the scalar time t: rises to 1 at t = 1."""
+        """How much of z_1 the mean of the path holds at the scalar time t: rises to 1, or as near as the path ends."""
 
     def forward(self, pairs: PairBatch, draws: Draws) -> torch.Tensor:
         """The loss, under the name that data-parallel wrappers call."""

@@ -1,0 +1,72 @@
+"""Validation simulates several conditions at once, and no condition notices."""
+
+import numpy as np
+import pytest
+import torch
+
+from gensim.metrics.distances import energy_distance
+from gensim.nn.blocks import initialise
+from gensim.nn.set_transformer import SetTransformer
+from gensim.solvers.sde import EulerMaruyama
+from gensim.training.validation import CELLS_PER_BATCH, Validation, ValidationTask
+from gensim.transport.schrodinger_bridge import SchrodingerBridge
+from gensim.types import ConditionBatch
+
+N_TASKS, PER_TASK, D = 9, 1000, 3
+
+
+class OneFeature(torch.nn.Module):
+    """An encoder that says the perturbation's code."""
+
+    def forward(self, condition):
+        return condition.perturbations.float()
+
+
+def validation(tasks) -> Validation:
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(3 * PER_TASK, D, generator=generator)
+    k = torch.arange(N_TASKS)
+    conditions = ConditionBatch(k[:, None], k[:, None], k * 0, k.float(), torch.zeros(N_TASKS, D))
+    return Validation(tasks, latents, conditions, torch.zeros(3 * PER_TASK, dtype=torch.int64), EulerMaruyama(3), 0, 16)
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    rng = np.random.default_rng(0)
+    return [
+        ValidationTask(k, rng.permutation(2 * PER_TASK)[: PER_TASK - k], 2 * PER_TASK + rng.permutation(PER_TASK)[:200])
+        for k in range(N_TASKS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def bridge():
+    """It draws noise at every step and looks at populations, so that nothing may get mixed up."""
+    generator = torch.Generator().manual_seed(1)
+    field = SetTransformer(D, 1, 2 * D, sees_control=False, width=8, n_blocks=1, generator=generator)
+    initialise(field, generator)
+    return SchrodingerBridge(field, OneFeature(), 0.5, 0.01, stochastic=True)
+
+
+def test_a_task_is_the_same_alone_and_among_others(tasks, bridge):
+    together = validation(tasks).total_distance(bridge)
+    alone = [validation([task]).total_distance(bridge) for task in tasks]
+    assert len({round(distance, 4) for distance in alone}) > 5, "tasks that are all alike prove nothing"
+    # Other shapes round differently.
+    assert together == pytest.approx(sum(alone), rel=1e-4)
+
+
+def test_batches_hold_every_task_once_up_to_their_size_and_can_be_shared_out(tasks, bridge):
+    whole = validation(tasks)
+    assert [task for batch in whole.batches for task in batch] == tasks
+    assert [len(batch) for batch in whole.batches] == [4, 4, 1]
+    assert all(sum(len(task.sources) for task in batch) <= CELLS_PER_BATCH for batch in whole.batches)
+    shares = [whole.total_distance(bridge, slice(process, None, 4)) for process in range(4)]
+    assert sum(shares) == pytest.approx(whole.total_distance(bridge), rel=1e-12)
+    assert shares[3] == 0
+
+
+def test_no_change_is_the_distance_of_the_controls_themselves(tasks):
+    one = validation(tasks[:1])
+    x, y = one.latents[tasks[0].targets].numpy(), one.latents[tasks[0].sources].numpy()
+    assert one.no_change_distance() == pytest.approx(energy_distance(x, y))
