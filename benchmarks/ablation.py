@@ -64,7 +64,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CONFIGS = {"simulated": "demo.yaml", "papalexi": "papalexi.yaml", "kang": "kang.yaml"}
 
-TRAINING = ("training.max_cells=250000", "training.cells_per_validation=25000", "training.patience_validations=6")
+TRAINING = (
+    "training.max_cells=200000",
+    "training.cells_per_validation=25000",
+    "training.patience_validations=6",
+    "training.learning_rate=1e-3",
+)
 TRAINING_QUICK = ("training.max_cells=2048", "training.cells_per_validation=1024")
 SCREEN = {"n_cells": 10_000, "n_genes": 300, "n_cell_types": 2, "combinations": 5}
 SCREEN_QUICK = {"n_cells": 600, "n_genes": 60, "n_cell_types": 1, "combinations": 1}

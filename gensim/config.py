@@ -294,7 +294,8 @@ class SolverConfig(Section):
         "midpoint"
     )
     """Left out, it is the one that suits the transport: midpoint, euler_maruyama, dpm_2m or ancestral."""
-    n_steps: PositiveInt = 10
+    n_steps: PositiveInt = 4
+    """Left out, it is what suits the kind."""
     method: str = "dopri5"
     """torchdiffeq's method name; the other kinds ignore it."""
     tolerance: float = Field(1e-4, gt=0)
@@ -343,6 +344,10 @@ SUITS: dict[tuple[str | None, bool | None], tuple[str, str]] = {
 """Kind of transport and whether it is stochastic: coupling and solver, where they are not exact and midpoint."""
 
 
+STEPS = {"euler": 8, "midpoint": 4, "heun": 4, "torchdiffeq": 1, "euler_maruyama": 20, "ddim": 20, "ancestral": 100}
+"""Steps of a kind of solver where the config names none; 10 of the others (`benchmarks/sampling.py` measures them)."""
+
+
 class Config(Section):
     """A whole run. `run` is the folder that training makes and sampling reads."""
 
@@ -374,7 +379,9 @@ class Config(Section):
         if not all(isinstance(section, dict) for section in (transport, coupling, solver)):
             return raw
         fits, solves = SUITS.get((transport.get("kind"), transport.get("stochastic")), ("exact", "midpoint"))
-        return {**raw, "coupling": {"kind": fits, **coupling}, "solver": {"kind": solves, **solver}}
+        solver = {"kind": solves, **solver}
+        steps = STEPS.get(str(solver["kind"]), 10)
+        return {**raw, "coupling": {"kind": fits, **coupling}, "solver": {"n_steps": steps, **solver}}
 
     @model_validator(mode="after")
     def _columns_fit_together(self) -> Self:

@@ -11,22 +11,27 @@ def config(**sections) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("transport", "coupling", "solver"),
+    ("transport", "coupling", "solver", "n_steps"),
     [
-        ({}, "exact", "midpoint"),
-        ({"kind": "flow_matching", "noise": 1}, "exact", "midpoint"),
-        ({"kind": "schrodinger_bridge"}, "bridge", "euler_maruyama"),
-        ({"kind": "schrodinger_bridge", "stochastic": False}, "bridge", "midpoint"),
-        ({"kind": "latent_diffusion"}, "exact", "dpm_2m"),
-        ({"kind": "latent_diffusion", "stochastic": True}, "exact", "ancestral"),
+        ({}, "exact", "midpoint", 4),
+        ({"kind": "flow_matching", "noise": 1}, "exact", "midpoint", 4),
+        ({"kind": "schrodinger_bridge"}, "bridge", "euler_maruyama", 20),
+        ({"kind": "schrodinger_bridge", "stochastic": False}, "bridge", "midpoint", 4),
+        ({"kind": "latent_diffusion"}, "exact", "dpm_2m", 10),
+        ({"kind": "latent_diffusion", "stochastic": True}, "exact", "ancestral", 100),
     ],
 )
-def test_one_line_changes_the_transport_and_what_suits_it(transport, coupling, solver):
+def test_one_line_changes_the_transport_and_what_suits_it(transport, coupling, solver, n_steps):
     chosen = config(transport=transport)
-    assert (chosen.coupling.kind, chosen.solver.kind) == (coupling, solver)
+    assert (chosen.coupling.kind, chosen.solver.kind, chosen.solver.n_steps) == (coupling, solver, n_steps)
+    assert config(transport=transport, solver={"n_steps": 3}).solver.n_steps == 3
     assert config(transport=transport, solver={"n_steps": 3}).solver.kind == solver
     again = parse_config(chosen.model_dump(mode="json"), "saved")
     assert again == chosen
+
+
+def test_steps_follow_the_kind_of_solver():
+    assert config(solver={"kind": "euler"}).solver.n_steps == 8
 
 
 def test_what_is_named_is_kept():
