@@ -8,10 +8,13 @@ import argparse
 import json
 from pathlib import Path
 
+from results_format import interval, markdown, plain
+from results_sections import ablation_section, sampling_section, training_section
+
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 DIFFERENCE = "model minus training_mean"
-ROWS = ("training_mean", "model", DIFFERENCE)
+ROWS = ("training_mean", "gaussian_map", "model", DIFFERENCE)
 SHORT_METRICS = {"energy_distance_pca": "score, PCA space", "energy_distance_genes": "score, gene space"}
 FACTS_SHOWN_ALONE = ("command", "date", "commit", "gensim", "cpu", "cores", "ram_gib", "accelerator", "platform")
 MIB = 2**20
@@ -80,6 +83,12 @@ def long_tables(reports: list[dict]) -> str:
                 parts += quality_section(report)
             case "memory":
                 parts += memory_section(report)
+            case "ablation":
+                parts += ablation_section(report)
+            case "training":
+                parts += training_section(report)
+            case "sampling":
+                parts += sampling_section(report)
             case name:
                 result = report.get("result", {})
                 parts += [f"## {name}", markdown(["what", "value"], [[k, str(v)] for k, v in result.items()], left=1)]
@@ -140,7 +149,9 @@ def present_rows(report: dict) -> list[str]:
 
 
 def named(report: dict) -> str:
-    return f"`{Path(report['config']).stem}`"
+    """The config, and the transport where it is not the config's own."""
+    transport = [o.partition("=")[2] for o in report["overrides"] if o.startswith("transport.kind=")]
+    return " ".join([f"`{Path(report['config']).stem}`", *(t.replace("_", " ") for t in transport)])
 
 
 def hold_out(report: dict) -> str:
@@ -176,22 +187,6 @@ def source(report: dict) -> str:
 def versions(report: dict) -> str:
     facts = report["provenance"].items()
     return "Versions: " + ", ".join(f"{name} {value}" for name, value in facts if name not in FACTS_SHOWN_ALONE) + "."
-
-
-def interval(cell: dict[str, float | None] | None) -> str:
-    if cell is None or cell["mean"] is None:
-        return "–"
-    return f"{cell['mean']:.3f}" + ("" if cell["half_width"] is None else f" ± {cell['half_width']:.3f}")
-
-
-def plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
-def markdown(head: list[str], lines: list[list[str]], left: int) -> str:
-    """A table whose first `left` columns are flush left and whose others are flush right."""
-    rule = ["---"] * left + ["---:"] * (len(head) - left)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
 
 
 if __name__ == "__main__":

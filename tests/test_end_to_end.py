@@ -232,20 +232,34 @@ def test_a_killed_sampling_resumes_to_the_same_cells(work, trained, cells):
     pd.testing.assert_frame_equal(resumed.obs, whole.obs)
 
 
-def test_two_processes_train_the_same_weights_and_sample_the_same_cells(work, trained, cells):
+LAUNCH = [str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"]
+"""Two local processes by Accelerate's own name for several; `--device cpu` keeps them on the CPU."""
+
+
+def run_in_two_processes(*arguments: object) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    # Accelerate's own name for several local processes; `--device cpu` keeps them on the CPU.
-    launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"]
-    path = config(work, "double")
-    for arguments in (
-        [ROOT / "train.py", "--config", path, "--device", "cpu"],
-        [ROOT / "sample.py", "--run", trained, "--out", work / "double.zarr", "--device", "cpu"],
-    ):
-        done = subprocess.run([*launch, *map(str, arguments)], capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
-    assert json.loads((work / "double" / "trained.json").read_text())["n_processes"] == 2
+    done = subprocess.run([*LAUNCH, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("begun_by_one", [False, True], ids=["from_the_start", "after_one_was_killed"])
+def test_two_processes_train_the_same_weights(work, trained, begun_by_one):
+    name = f"double_{begun_by_one}"
+    path = config(work, name)
+    if begun_by_one:
+        command = [sys.executable, str(ROOT / "train.py"), "--config", str(path), "--device", "cpu"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: any((work / name / "checkpoints").glob("step-*")), process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    run_in_two_processes(ROOT / "train.py", "--config", path, "--device", "cpu")
+    assert json.loads((work / name / "trained.json").read_text())["n_processes"] == 2
     # Gradients of two halves are averaged in another order; 80 steps of AdamW carry that rounding along.
-    assert_same(work / "double", trained, tolerance=1e-4)
+    assert_same(work / name, trained, tolerance=1e-4)
+
+
+def test_two_processes_sample_the_same_cells(work, trained, cells):
+    run_in_two_processes(ROOT / "sample.py", "--run", trained, "--out", work / "double.zarr", "--device", "cpu")
     stored, double = ad.read_zarr(cells), ad.read_zarr(work / "double.zarr")
     np.testing.assert_array_equal(double.X, stored.X)
     pd.testing.assert_frame_equal(double.obs, stored.obs)

@@ -19,7 +19,7 @@ from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, IntArray
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (

@@ -1,0 +1,98 @@
+"""Tables of the benchmarks that compare choices: the ablation, couplings, solvers."""
+
+from results_format import interval, markdown, plain
+
+CHOICES = ("transport", "source", "coupling", "backbone")
+
+
+def ablation_section(report: dict) -> list[str]:
+    parts = [
+        "## Ablation",
+        f"Training of every variant: {', '.join(f'`{o}`' for o in report['training'])}. Scores from "
+        f"{report['scoring']['n_repeats']} repeats and at most {report['scoring']['max_cells']} cells of a condition; "
+        f"± is the 95 % interval over {len(report['seeds'])} seeds. Lead: over the training mean, in PCA energy "
+        "distance, paired by seed. Step kept 0 is the untrained network.",
+    ]
+    for name, found in report["data"].items():
+        if not found["variants"]:
+            continue
+        metrics = list(found["variants"][0]["model"])
+        lead = metrics[0]
+        references = [
+            [row, "", "", "", *(interval(cells.get(m)) for m in metrics), "", ""]
+            for row, cells in found["references"].items()
+        ]
+        variants = [
+            [
+                *(v[choice] for choice in CHOICES),
+                *(interval(v["model"][m]) for m in metrics),
+                interval(v["lead"][lead]),
+                " ".join(str(step) for step in v["step_kept"]),
+            ]
+            for v in found["variants"]
+        ]
+        factors = [
+            [factor, level, str(of["blocks"]), *(interval(cells[m]) for m in metrics)]
+            for factor, of in found["factors"].items()
+            for level, cells in of["levels"].items()
+        ]
+        parts += [
+            f"### {name}",
+            markdown([*CHOICES, *metrics, "lead", "step kept"], references + variants, left=4),
+            "Averages over everything else, of complete blocks:",
+            markdown(["factor", "level", "blocks", *metrics], factors, left=2),
+        ]
+    return parts
+
+
+def training_section(report: dict) -> list[str]:
+    """Training speed beside what the pairs are worth."""
+    setting = report["setting"]
+    lines = [
+        [
+            r["coupling"],
+            f"{r['cells_per_second']:,.0f}",
+            " to ".join(f"{x:,.0f}" for x in r["cells_per_second_range"]),
+            f"{r['of_no_pairing']:.2f}",
+            f"{r['share_of_gain']:.0%}",
+            plain(r["solve_ms"]),
+        ]
+        for r in report["results"]
+    ]
+    head = ["coupling", "cells/s", "range", "of no pairing", "share of the gain", "ms per plan"]
+    return [
+        "## Couplings in training",
+        f"{setting['groups_per_step']} groups of {setting['cells_per_group']} pairs per step, {setting['n_latents']} "
+        f"latents, {setting['n_blocks']} blocks of width {setting['width']}, {setting['threads']} threads. Share of "
+        "the gain: how much of the fall in cost from independent pairs to exact transport of 1,024 cells is kept.",
+        markdown(head, lines, left=1),
+    ]
+
+
+def sampling_section(report: dict) -> list[str]:
+    """Sampling speed beside the quality that it costs."""
+    lines = [
+        [
+            r["solver"],
+            "" if r["steps"] is None else str(r["steps"]),
+            "bf16" if r["bf16"] else "float32",
+            "yes" if r["compiled"] else "",
+            str(r["evaluations"]),
+            f"{r['cells_per_s']:,.0f}",
+            f"{r['times_reference']:.1f}",
+            f"{r['relative_energy_distance']:.4f} ± {r['half_width']:.4f}",
+            "yes" if r["within"] else "no",
+        ]
+        for r in report["rows"]
+    ]
+    best = report["fastest_within"]
+    head = [
+        "solver", "steps", "precision", "compiled", "evaluations", "cells/s", "times dopri5",
+        "energy distance / converged", "within 2 %",
+    ]  # fmt: skip
+    return [
+        "## Solvers in sampling",
+        f"{report['problem']}. Fastest within 2 % of converged: {best['solver']}, {best['steps']} steps, "
+        f"{'bf16' if best['bf16'] else 'float32'}{', compiled' if best['compiled'] else ''}.",
+        markdown(head, lines, left=1),
+    ]

@@ -1,0 +1,63 @@
+"""Which cells the mean effects of a run are taken from: never a held-out one."""
+
+import anndata as ad
+import numpy as np
+import pytest
+from small_runs import trained_and_sampled
+
+from gensim.baselines.gaussian_map import GaussianMaps
+from gensim.data.splits import Role
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.simulator import Simulator
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, CellIndex
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return trained_and_sampled(tmp_path_factory.mktemp("run"))
+
+
+def effects_by_hand(x: np.ndarray, index: CellIndex, roles: list[Role], condition) -> np.ndarray:
+    """Mean of the perturbed minus mean of the control cells of its context, over cells of the given roles."""
+    k = {c: i for i, c in enumerate(index.conditions)}
+    usable = np.isin(index.role, roles)
+    perturbed, control = (x[usable & (index.condition_of == k[c])] for c in (condition, condition.control))
+    return perturbed.mean(0) - control.mean(0)
+
+
+def test_effects_in_genes_are_those_of_all_cells_that_are_not_held_out(folder):
+    prepared = folder / "run" / "prepared"
+    index, effects = CellIndex.load(prepared / "cells.safetensors"), MeanEffects.load(prepared / IN_GENES)
+    counts = ad.read_h5ad(folder / "screen.h5ad").X
+    counts = counts.toarray() if hasattr(counts, "toarray") else np.asarray(counts)
+    x = np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)
+    for condition, delta in zip(effects.conditions, effects.delta, strict=True):
+        by_hand = effects_by_hand(x, index, [Role.TRAIN, Role.VALIDATION], condition)
+        np.testing.assert_allclose(delta, by_hand, atol=1e-4)
+        assert not np.allclose(delta, effects_by_hand(x, index, list(Role), condition), atol=1e-3)
+
+
+def test_validation_judges_with_training_cells_alone_and_simulation_has_more(folder):
+    """Shrinking scales an effect; its direction tells which cells it is from."""
+    prepared = folder / "run" / "prepared"
+    index, latents = CellIndex.load(prepared / "cells.safetensors"), np.load(prepared / "latents.npy")
+    judging, simulating = Codebook.load(prepared).effects, MeanEffects.load(prepared / IN_LATENTS)
+    used = Simulator.load(folder / "run", "cpu").engine.codebook.effects
+    np.testing.assert_array_equal(used.delta, simulating.delta)
+    n_checked = 0
+    for effects, roles in [(judging, [Role.TRAIN]), (simulating, [Role.TRAIN, Role.VALIDATION])]:
+        for condition, delta in zip(effects.conditions, effects.delta, strict=True):
+            by_hand = effects_by_hand(latents, index, roles, condition)
+            if np.linalg.norm(delta) > 0:
+                cosine = delta @ by_hand / np.linalg.norm(delta) / np.linalg.norm(by_hand)
+                assert cosine == pytest.approx(1, abs=1e-5)
+                n_checked += 1
+    assert n_checked > 2, "shrunk to nothing, effects prove nothing"
+
+
+def test_gaussian_maps_know_every_training_condition(folder):
+    prepared = folder / "run" / "prepared"
+    assert set(GaussianMaps.load(prepared / GAUSSIAN_MAPS).conditions) == set(
+        Codebook.load(prepared).effects.conditions
+    )
