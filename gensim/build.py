@@ -45,7 +45,7 @@ from gensim.seeding import torch_generator
 from gensim.solvers.base import Solver
 from gensim.solvers.denoising import DDIM, Ancestral, DPMSolver2M
 from gensim.solvers.ode import Euler, Heun, Midpoint, TorchDiffEq
-from gensim.solvers.precision import LowPrecision
+from gensim.solvers.precision import LowPrecision, multiplies_bf16
 from gensim.solvers.sde import EulerMaruyama
 from gensim.transport.anchored import Anchored
 from gensim.transport.base import Transport
@@ -182,12 +182,20 @@ def population_cells(config: Config) -> int:
     return config.field.population_cells if isinstance(config.field, SetTransformerConfig) else 0
 
 
-def build_solver(config: SolverConfig) -> Solver:
+def with_precision(config: SolverConfig, device: torch.device) -> SolverConfig:
+    """The config with the precision that `auto` stands for on this device."""
+    if config.precision != "auto":
+        return config
+    native = config.kind != "torchdiffeq" and multiplies_bf16(device)
+    return config.model_copy(update={"precision": "bf16" if native else "float32"})
+
+
+def build_solver(config: SolverConfig, device: torch.device) -> Solver:
     if config.kind == "torchdiffeq":
         solver: Solver = TorchDiffEq(config.method, config.tolerance, config.n_steps)
     else:
         solver = FIXED_STEP[config.kind](config.n_steps)
-    return LowPrecision(solver) if config.precision == "bf16" else solver
+    return LowPrecision(solver) if with_precision(config, device).precision == "bf16" else solver
 
 
 def choose_device(name: str) -> torch.device:

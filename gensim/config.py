@@ -294,14 +294,15 @@ class SolverConfig(Section):
         "midpoint"
     )
     """Left out, it is the one that suits the transport: midpoint, euler_maruyama, dpm_2m or ancestral."""
-    n_steps: PositiveInt = 4
+    n_steps: PositiveInt = 8
     """Left out, it is what suits the kind."""
     method: str = "dopri5"
     """torchdiffeq's method name; the other kinds ignore it."""
     tolerance: float = Field(1e-4, gt=0)
     """Relative and absolute tolerance of torchdiffeq's adaptive methods."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Of the network's matrix products; cells are summed up in float32."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Of the network's matrix products; cells are summed up in float32. auto is bf16 for fixed steps where the device
+    multiplies it natively, and float32 elsewhere."""
     compile: bool = False
     """Compile the network before sampling: worth its half a minute for many cells."""
 
@@ -344,8 +345,17 @@ SUITS: dict[tuple[str | None, bool | None], tuple[str, str]] = {
 """Kind of transport and whether it is stochastic: coupling and solver, where they are not exact and midpoint."""
 
 
-STEPS = {"euler": 8, "midpoint": 4, "heun": 4, "torchdiffeq": 1, "euler_maruyama": 20, "ddim": 20, "ancestral": 100}
-"""Steps of a kind of solver where the config names none; 10 of the others (`benchmarks/sampling.py` measures them)."""
+STEPS = {
+    "euler": 32,
+    "midpoint": 8,
+    "heun": 16,
+    "torchdiffeq": 1,
+    "euler_maruyama": 32,
+    "ddim": 32,
+    "dpm_2m": 16,
+    "ancestral": 100,
+}
+"""Steps of a kind of solver where the config names none: see `benchmarks/sampling.py`."""
 
 
 class Config(Section):
@@ -380,7 +390,7 @@ class Config(Section):
             return raw
         fits, solves = SUITS.get((transport.get("kind"), transport.get("stochastic")), ("exact", "midpoint"))
         solver = {"kind": solves, **solver}
-        steps = STEPS.get(str(solver["kind"]), 10)
+        steps = STEPS.get(str(solver["kind"]), 8)
         return {**raw, "coupling": {"kind": fits, **coupling}, "solver": {"n_steps": steps, **solver}}
 
     @model_validator(mode="after")

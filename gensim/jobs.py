@@ -54,8 +54,9 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
         GensimError: see `prepare`, `Trainer.fit`, `RunFolder.begin`.
     """
     run = RunFolder(Path(config.run))
-    solver = build.build_solver(config.solver)  # a method that does not exist is refused before anything is written
     accelerator = _accelerator(config, run, device)
+    # Before anything is written: a method that does not exist is refused here.
+    solver = build.build_solver(config.solver, accelerator.device)
     if accelerator.is_main_process and run.begin(config, overwrite):
         prepare(
             config,

@@ -117,7 +117,9 @@ class Simulator:
         load_weights(folder.best, transport)
         on = build.choose_device(device)
         outside = MeanEffects.load(folder.prepared / OUTSIDE_LATENTS) if config.anchor == "mean_effect" else None
-        solver = build.build_solver(config.solver)
+        # What was used is kept with the cells, so that no other device goes on with them in another precision.
+        config = config.model_copy(update={"solver": build.with_precision(config.solver, on)})
+        solver = build.build_solver(config.solver, on)
         transport = transport.to(on).eval()
         if config.solver.compile:
             compile_fields(transport, on)

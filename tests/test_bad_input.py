@@ -260,7 +260,7 @@ def test_a_run_of_another_version(refused, work, tmp_path):
         ("evaluate", work / "cells.zarr", "--run", run),
         ("train", "--config", work / "config.yaml", "--device", "cpu", f"run={run}"),
     ):
-        assert "has format 99, written by gensim 7.0; this version reads format 1" in refused(*command)
+        assert "has format 99, written by gensim 7.0; this version reads format 2" in refused(*command)
     (run / "provenance.json").write_text("{")
     assert "cannot be read" in refused("sample", "--run", run, "--out", tmp_path / "x.zarr", "--device", "cpu")
 

@@ -5,6 +5,8 @@ from functools import partial
 import pytest
 import torch
 
+from gensim import build
+from gensim.config import SolverConfig
 from gensim.errors import ConfigError
 from gensim.nn.compiled import compile_fields
 from gensim.nn.residual_mlp import ResidualMLP
@@ -159,3 +161,15 @@ def test_without_a_compiler_the_error_names_the_option(monkeypatch):
     with pytest.raises(ConfigError, match=r"solver.compile=true needs a C\+\+ compiler.*InvalidCxxCompiler") as caught:
         compile_fields(torch.nn.Linear(1, 1), "cpu")
     assert "trace" not in str(caught.value)
+
+
+def test_auto_is_bf16_for_fixed_steps_where_the_device_has_it(monkeypatch):
+    cpu = torch.device("cpu")
+    for native in (True, False):
+        monkeypatch.setattr(build, "multiplies_bf16", lambda device, native=native: native)
+        fixed, adaptive = SolverConfig(kind="midpoint"), SolverConfig(kind="torchdiffeq")
+        assert isinstance(build.build_solver(fixed, cpu), LowPrecision) is native
+        assert not isinstance(build.build_solver(adaptive, cpu), LowPrecision)
+        assert build.with_precision(fixed, cpu).precision == ("bf16" if native else "float32")
+        named = fixed.model_copy(update={"precision": "float32"})
+        assert not isinstance(build.build_solver(named, cpu), LowPrecision)

@@ -176,7 +176,7 @@ class KilledError(BaseException):
 
 CHOICES = ("transport.noise=1", "training.learning_rate=1e-2", "training.condition_dropout=0.1")
 TWO_STAGES = (*CHOICES, "training.reflow_cells=192", "solver={kind: euler, n_steps: 1}")
-AS_THE_TEACHER = (*CHOICES, "solver={kind: midpoint, n_steps: 20}")
+AS_THE_TEACHER = (*CHOICES, "solver={kind: midpoint, n_steps: 20, precision: float32}")
 
 
 def train(run, config, *overrides) -> None:

@@ -13,11 +13,11 @@ def config(**sections) -> Config:
 @pytest.mark.parametrize(
     ("transport", "coupling", "solver", "n_steps"),
     [
-        ({}, "exact", "midpoint", 4),
-        ({"kind": "flow_matching", "noise": 1}, "exact", "midpoint", 4),
-        ({"kind": "schrodinger_bridge"}, "bridge", "euler_maruyama", 20),
-        ({"kind": "schrodinger_bridge", "stochastic": False}, "bridge", "midpoint", 4),
-        ({"kind": "latent_diffusion"}, "exact", "dpm_2m", 10),
+        ({}, "exact", "midpoint", 8),
+        ({"kind": "flow_matching", "noise": 1}, "exact", "midpoint", 8),
+        ({"kind": "schrodinger_bridge"}, "bridge", "euler_maruyama", 32),
+        ({"kind": "schrodinger_bridge", "stochastic": False}, "bridge", "midpoint", 8),
+        ({"kind": "latent_diffusion"}, "exact", "dpm_2m", 16),
         ({"kind": "latent_diffusion", "stochastic": True}, "exact", "ancestral", 100),
     ],
 )
@@ -31,7 +31,7 @@ def test_one_line_changes_the_transport_and_what_suits_it(transport, coupling, s
 
 
 def test_steps_follow_the_kind_of_solver():
-    assert config(solver={"kind": "euler"}).solver.n_steps == 8
+    assert config(solver={"kind": "euler"}).solver.n_steps == 32
 
 
 def test_what_is_named_is_kept():

@@ -42,6 +42,17 @@ class LowPrecision:
             return self.inner.solve(low, z, noise)
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16 matrices; emulation is slower than float32."""
+    match device.type:
+        case "cpu":
+            return bool(torch.cpu._is_avx512_bf16_supported())
+        case "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        case _:
+            return False
+
+
 def _autocast(device: str) -> Callable[[VectorField], VectorField]:
     def low(field: VectorField) -> VectorField:
         def velocity(t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
