@@ -10,7 +10,7 @@ def ablation_section(report: dict) -> list[str]:
         "## Ablation",
         f"Training of every variant: {', '.join(f'`{o}`' for o in report['training'])}. Scores from "
         f"{report['scoring']['n_repeats']} repeats and at most {report['scoring']['max_cells']} cells of a condition; "
-        f"± is the 95 % interval over {len(report['seeds'])} seeds. Lead: over the training mean, in PCA energy "
+        f"± is the 95 % interval over seeds. Lead: over the training mean, in PCA energy "
         "distance, paired by seed. Step kept 0 is the untrained network.",
     ]
     for name, found in report["data"].items():
@@ -37,7 +37,7 @@ def ablation_section(report: dict) -> list[str]:
             for level, cells in of["levels"].items()
         ]
         parts += [
-            f"### {name}",
+            f"### {name}, {len(found['seeds'])} seeds",
             markdown([*CHOICES, *metrics, "lead", "step kept"], references + variants, left=4),
             "Averages over everything else, of complete blocks:",
             markdown(["factor", "level", "blocks", *metrics], factors, left=2),
@@ -63,7 +63,8 @@ def training_section(report: dict) -> list[str]:
     return [
         "## Couplings in training",
         f"{setting['groups_per_step']} groups of {setting['cells_per_group']} pairs per step, {setting['n_latents']} "
-        f"latents, {setting['n_blocks']} blocks of width {setting['width']}, {setting['threads']} threads. Share of "
+        f"latents, {setting['n_blocks']} blocks of width {setting['width']}, {setting['threads']} threads; plans of up to "
+        f"{setting['cells_per_plan']} cells, used {setting['plan_reuse']} times. Share of "
         "the gain: how much of the fall in cost from independent pairs to exact transport of 1,024 cells is kept.",
         markdown(head, lines, left=1),
     ]
@@ -86,13 +87,19 @@ def sampling_section(report: dict) -> list[str]:
         for r in report["rows"]
     ]
     best = report["fastest_within"]
+    fastest = (
+        "none"
+        if best is None
+        else f"{best['solver']}, {best['steps']} steps, {'bf16' if best['bf16'] else 'float32'}"
+        f"{', compiled' if best['compiled'] else ''}, {best['times_reference']:.1f} times dopri5"
+    )
     head = [
         "solver", "steps", "precision", "compiled", "evaluations", "cells/s", "times dopri5",
         "energy distance / converged", "within 2 %",
     ]  # fmt: skip
     return [
         "## Solvers in sampling",
-        f"{report['problem']}. Fastest within 2 % of converged: {best['solver']}, {best['steps']} steps, "
-        f"{'bf16' if best['bf16'] else 'float32'}{', compiled' if best['compiled'] else ''}.",
+        f"{report['problem']}. Fastest within 2 % of converged by its estimate: {fastest}. The 95 % intervals are as "
+        "wide as the 2 % themselves.",
         markdown(head, lines, left=1),
     ]

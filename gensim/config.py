@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gensim.errors import ConfigError, nearest
 
@@ -304,12 +304,12 @@ class SolverConfig(Section):
     """Of the network's matrix products; cells are summed up in float32. auto is bf16 for fixed steps where the device
     multiplies it natively, and float32 elsewhere."""
     compile: bool = False
-    """Compile the network before sampling: worth its half a minute for many cells."""
+    """Compile the network first, which takes up to a minute; no gain was measured on CPUs."""
 
 
 class TrainingConfig(Section):
     cells_per_group: PositiveInt = 64
-    """Pairs drawn, and coupled, inside one group of context, perturbation and batch."""
+    """Pairs drawn from one group of context, perturbation and batch in a slot of a step."""
     groups_per_step: PositiveInt = 8
     """Groups drawn in one optimiser step, over all processes together."""
     rare_condition_power: float = Field(0.5, ge=0, le=1)
@@ -334,7 +334,7 @@ class TrainingConfig(Section):
     validation_cells_per_condition: PositiveInt = 256
 
 
-SUITS: dict[tuple[str | None, bool | None], tuple[str, str]] = {
+SUITS: dict[tuple[str, bool | None], tuple[str, str]] = {
     ("schrodinger_bridge", None): ("bridge", "euler_maruyama"),
     ("schrodinger_bridge", True): ("bridge", "euler_maruyama"),
     ("schrodinger_bridge", False): ("bridge", "midpoint"),
@@ -355,7 +355,20 @@ STEPS = {
     "dpm_2m": 16,
     "ancestral": 100,
 }
-"""Steps of a kind of solver where the config names none: see `benchmarks/sampling.py`."""
+"""Steps of a kind of solver where the config names none. `benchmarks/sampling.py` measures those of flows; those of
+stochastic solvers, whose error falls as 1 / n_steps, are cautious."""
+
+
+ADAPTIVE_METHODS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+"""Of torchdiffeq: they choose their steps themselves."""
+
+
+def _as_bool(value: object) -> bool | None:
+    """What pydantic will make of a truth value in a file or on the command line; None where there is none."""
+    try:
+        return None if value is None else TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        return None
 
 
 class Config(Section):
@@ -388,9 +401,12 @@ class Config(Section):
         transport, coupling, solver = (raw.get(name, {}) for name in ("transport", "coupling", "solver"))
         if not all(isinstance(section, dict) for section in (transport, coupling, solver)):
             return raw
-        fits, solves = SUITS.get((transport.get("kind"), transport.get("stochastic")), ("exact", "midpoint"))
+        stochastic = _as_bool(transport.get("stochastic"))
+        fits, solves = SUITS.get((str(transport.get("kind")), stochastic), ("exact", "midpoint"))
         solver = {"kind": solves, **solver}
         steps = STEPS.get(str(solver["kind"]), 8)
+        if solver["kind"] == "torchdiffeq" and solver.get("method", "dopri5") not in ADAPTIVE_METHODS:
+            steps = STEPS["euler"]
         return {**raw, "coupling": {"kind": fits, **coupling}, "solver": {"n_steps": steps, **solver}}
 
     @model_validator(mode="after")
@@ -484,6 +500,12 @@ def for_sampling(config: Config, overrides: Sequence[str], where: str) -> Config
         ConfigError: an override of something that was trained, or a bad value.
     """
     raw = config.model_dump(mode="json")
+    if {override.partition("=")[0] for override in overrides} & {
+        "solver.kind",
+        "solver.method",
+        "transport.stochastic",
+    }:
+        del raw["solver"]["n_steps"]  # what suits the new kind, unless it is named
     for override in overrides:
         dotted = override.partition("=")[0]
         if not any(dotted == key or dotted.startswith(f"{key}.") for key in SAMPLING_KEYS):

@@ -70,7 +70,8 @@ def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max
     """Every metric of the catalogue, for every condition of the truth, for every row.
 
     Rows: `no_change` (held-back controls of the same context, drawn without replacement, at most as many as predicted
-    cells), `training_mean` (the same controls moved by the mean training effect), `replicate` and `model`.
+    cells), `training_mean` (the same controls moved by the mean training effect), `gaussian_map` (these stretched by
+    the map between Gaussians), `replicate` and `model`.
 
     In each of `n_repeats` seeded repeats the real cells of a condition are split in two halves. One half is what every
     row is compared with; of the other, the replicate takes at most as many cells as were predicted, *without*
@@ -122,7 +123,8 @@ def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condi
             not_scored.append((condition, f"no held-back control cells of its context {condition.control.label!r}"))
         else:
             scored.append(condition)
-    extra = [c.label for c in predicted if c not in set(wanted)]
+    known = set(wanted)
+    extra = [c.label for c in predicted if c not in known]
     if not scored:
         why = f"; {not_scored[0][0].label!r}: {not_scored[0][1]}" if not_scored else ""
         hint = nearest(wanted[0].label, extra) if wanted else ""

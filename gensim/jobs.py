@@ -173,7 +173,7 @@ def sample(
 
 def pseudobulk_path(cells: Path) -> Path:
     """Where the pseudobulk of a store lies: ``cells.zarr`` has ``cells.pseudobulk.h5ad`` beside it."""
-    return cells.with_name(f"{cells.stem}.pseudobulk.h5ad")
+    return cells.with_name(f"{cells.name.removesuffix('.zarr')}.pseudobulk.h5ad")
 
 
 def _accelerator(config: Config, run: RunFolder, device: str) -> Accelerator:
@@ -189,8 +189,9 @@ def _accelerator(config: Config, run: RunFolder, device: str) -> Accelerator:
         project_dir=run.path,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
     )
-    if device not in ("auto", "cpu") and accelerator.device.type != torch.device(device).type:
-        raise ConfigError(f"--device {device}: Accelerate found {accelerator.device}; use auto or cpu")
+    wanted, found = torch.device(device) if device != "auto" else accelerator.device, accelerator.device
+    if wanted.type != found.type or wanted.index not in (None, found.index):
+        raise ConfigError(f"--device {device}: Accelerate works on {found} here; use auto, or CUDA_VISIBLE_DEVICES")
     return accelerator
 
 

@@ -8,7 +8,7 @@ neither the chunk size, nor the number of processes, nor an interruption changes
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -184,6 +184,7 @@ class Engine:
 
     Args:
         outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
+        guidance: how much of the mean effect outside the latents a cell gets; the transport guides the latents itself.
         population_cells: control cells of a population that the transport looks at.
     """
 
@@ -192,6 +193,7 @@ class Engine:
     solver: Solver
     codebook: Codebook
     outside: MeanEffects | None
+    guidance: float
     population_cells: int
     device: torch.device
 
@@ -200,7 +202,7 @@ class Engine:
         if chunk_cells % CELLS_PER_SOLVE:
             raise ValueError(f"chunk_cells is {chunk_cells}; a multiple of {CELLS_PER_SOLVE} is needed")
         inputs = Inputs(self, plan, controls)
-        offsets = cache(inputs.offsets)
+        offsets = lru_cache(maxsize=CELLS_PER_SOLVE)(inputs.offsets)
         for index in wanted:
             start = index * chunk_cells
             stop = min(start + chunk_cells, plan.n_cells)
@@ -256,7 +258,7 @@ class Inputs:
         z_0 = engine.transport.start(controls, coded, noise("start"))
         z_1 = engine.solver.solve(engine.transport.dynamics(controls, coded), z_0, noise)
         carried_over = x_control - engine.autoencoder.decode(z_control)
-        x = engine.autoencoder.decode(z_1) + carried_over + self._outside(condition)
+        x = engine.autoencoder.decode(z_1) + carried_over + engine.guidance * self._outside(condition)
         x = torch.where((coded.perturbations == 0).all(dim=1, keepdim=True), x_control, x)
         return x[: len(cells)], source[: len(cells)]
 

@@ -1,5 +1,6 @@
 """`Simulator`: a trained run as a Python object."""
 
+import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ class Simulation:
 
     @property
     def n_chunks(self) -> int:
-        return -(-self.plan.n_cells // self.schema.chunk_cells)
+        return self.schema.n_chunks
 
     def chunks(self, wanted: Iterable[int]) -> Iterator[CellChunk]:
         """The chunks with the given numbers."""
@@ -129,6 +130,7 @@ class Simulator:
             solver,
             codebook,
             outside,
+            config.guidance,
             build.population_cells(config),
             on,
         )
@@ -167,7 +169,7 @@ class Simulator:
         if chunk_cells is None:
             blocks_per_chunk = BYTES_PER_CHUNK // (4 * len(self.genes) * CELLS_PER_SOLVE)
             chunk_cells = CELLS_PER_SOLVE * max(1, blocks_per_chunk)
-        return Simulation(self.engine, plan, cells, self._schema(request, plan, cells, chunk_cells))
+        return Simulation(self.engine, plan, cells, self._schema(request, plan, cells, screen.digest, chunk_cells))
 
     def held_out_request(self) -> Request:
         """Every perturbed condition of the held-out set with as many cells as were measured."""
@@ -175,6 +177,15 @@ class Simulator:
         number = {k: n for k, n in Counter(held_out.tolist()).items() if not self.index.conditions[k].is_control}
         conditions = [self.index.conditions[k] for k in sorted(number)]
         return request_of(conditions, [number[k] for k in sorted(number)])
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """Of all files that were fitted: cells of two models are not put into one store."""
+        made = hashlib.blake2b(digest_size=16)
+        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", IN_LATENTS, OUTSIDE_LATENTS)
+        for file in (self.run.best, *(self.run.prepared / name for name in fitted)):
+            made.update(file.read_bytes())
+        return made.hexdigest()
 
     def known_contexts(self, controls: Controls) -> Mapping[str, set[str]]:
         """Values of every context column that have control cells."""
@@ -196,7 +207,9 @@ class Simulator:
     def _data_at(self, path: Path) -> DataConfig:
         return self.config.data.model_copy(update={"path": str(path), "layer": None})
 
-    def _schema(self, request: Request, plan: Plan, controls: Controls, chunk_cells: int) -> StoreSchema:
+    def _schema(
+        self, request: Request, plan: Plan, controls: Controls, controls_digest: str, chunk_cells: int
+    ) -> StoreSchema:
         data = self.config.data
         table = pd.DataFrame({"condition": [c.label for c in plan.conditions]})
         table["perturbation"] = [
@@ -217,7 +230,8 @@ class Simulator:
             "seed": plan.seed,
             "sampling": self.config.model_dump(mode="json", include={"transport", "solver", "guidance"}),
             "request_digest": digest([c.key for c in plan.conditions], plan.ends.tolist()),
-            "controls_digest": digest(list(controls.cells)),
+            "controls_digest": controls_digest,
+            "weights_digest": self.weights_digest,
         }
         return StoreSchema(self.genes, data.scale, plan.n_cells, chunk_cells, table, sources, provenance)
 

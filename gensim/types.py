@@ -184,7 +184,10 @@ class PairBatch:
     def __post_init__(self) -> None:
         lengths = {len(self.controls), len(self.z_1), len(self.condition), len(self.source), len(self.target)}
         if len(lengths) != 1 or self.controls.z.shape != self.z_1.shape:
-            raise ValueError(f"a PairBatch needs one row per pair in every field, got lengths {sorted(lengths)}")
+            raise ValueError(
+                f"a PairBatch needs one row per pair in every field, got lengths {sorted(lengths)}, controls of shape "
+                f"{tuple(self.controls.z.shape)} and targets of shape {tuple(self.z_1.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.z_1)

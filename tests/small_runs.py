@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import anndata as ad
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from screens import adata_of, counts
 
 from gensim.cli import main
@@ -43,6 +45,16 @@ def trained_and_sampled(folder: Path) -> Path:
     out = folder / "cells.zarr"
     assert main(["sample", "--run", str(folder / "run"), "--out", str(out), "--device", "cpu"]) == 0
     return folder
+
+
+def awaken(run: Path) -> None:
+    """Random weights in place of the kept ones: an untrained network returns 0 and hides all that it is given."""
+    file, generator = run / "best.safetensors", torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(w.shape, generator=generator) / max(1, w.shape[-1]) ** 0.5
+        for name, w in load_file(file).items()
+    }
+    save_file(weights, file)
 
 
 def content(*folders: Path) -> dict[str, bytes | None]:

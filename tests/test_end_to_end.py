@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from small_runs import awaken
 
 from gensim.cli import main
 from gensim.data.simulated_screen import SimulatedScreen
@@ -64,8 +66,16 @@ def trained(work) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cells(work, trained) -> Path:
-    run_command("sample", "--run", trained, "--out", work / "cells.zarr", "--device", "cpu")
+def awake(work, trained) -> Path:
+    """The trained run with a network that is not 0, whatever validation chose: what it is given must show."""
+    shutil.copytree(trained, work / "awake")
+    awaken(work / "awake")
+    return work / "awake"
+
+
+@pytest.fixture(scope="module")
+def cells(work, awake) -> Path:
+    run_command("sample", "--run", awake, "--out", work / "cells.zarr", "--device", "cpu")
     return work / "cells.zarr"
 
 
@@ -97,9 +107,9 @@ def test_held_out_populations_of_seen_perturbations_are_recovered(work, seed):
     assert everything["scores"]["model"]["energy_distance_pca"]["value"] > 0.8
 
 
-def test_the_store_is_an_anndata_that_says_where_cells_come_from(work, trained, cells):
+def test_the_store_is_an_anndata_that_says_where_cells_come_from(work, awake, cells):
     adata = ad.read_zarr(cells)
-    held_out = ad.read_h5ad(trained / "held_out.h5ad")
+    held_out = ad.read_h5ad(awake / "held_out.h5ad")
     perturbed = held_out[held_out.obs["perturbation"] != "control"]
     measured = perturbed.obs.groupby(["perturbation", "cell_type"], observed=True).size()
     made = adata.obs.groupby(["perturbation", "cell_type"], observed=True).size()
@@ -111,7 +121,7 @@ def test_the_store_is_an_anndata_that_says_where_cells_come_from(work, trained, 
     assert (source["batch"].astype(str).to_numpy() == adata.obs["batch"].astype(str).to_numpy()).all()
     provenance = json.loads(adata.uns["gensim"])
     assert provenance["scale"] == "counts"
-    assert provenance["split_digest"] == json.loads((trained / "split.json").read_text())["digest"]
+    assert provenance["split_digest"] == json.loads((awake / "split.json").read_text())["digest"]
 
 
 def test_pseudobulk_lies_beside_the_cells(work, cells):
@@ -122,24 +132,24 @@ def test_pseudobulk_lies_beside_the_cells(work, cells):
     assert bulk.obs["n_cells"].sum() == adata.n_obs
 
 
-def test_python_and_command_line_make_the_same_cells(trained, cells):
-    simulation = Simulator.load(trained, device="cpu").simulate()
+def test_python_and_command_line_make_the_same_cells(awake, cells):
+    simulation = Simulator.load(awake, device="cpu").simulate()
     stored = ad.read_zarr(cells)
     np.testing.assert_array_equal(simulation.to_anndata().X, stored.X)
     chunks = list(simulation)
     assert sum(len(chunk) for chunk in chunks) == stored.n_obs
 
 
-def test_chunk_size_changes_no_cell(trained):
-    simulator = Simulator.load(trained, device="cpu")
+def test_chunk_size_changes_no_cell(awake):
+    simulator = Simulator.load(awake, device="cpu")
     one, many = (simulator.simulate(chunk_cells=n).to_anndata() for n in (1024, 4096))
     np.testing.assert_array_equal(one.X, many.X)
     pd.testing.assert_frame_equal(one.obs, many.obs)
 
 
-def test_other_conditions_in_the_request_change_no_source(trained):
+def test_other_conditions_in_the_request_change_no_source(awake):
     """What a condition's cells start from belongs to the condition, wherever it stands in a request."""
-    simulator = Simulator.load(trained, device="cpu")
+    simulator = Simulator.load(awake, device="cpu")
     name = next(c for c in simulator.index.conditions if not c.is_control).perturbations[0]
     row = {"perturbation": name, "cell_type": simulator.index.conditions[0].context[0][1], "n_cells": 300}
     alone = simulator.simulate(request=pd.DataFrame([row])).to_anndata()
@@ -150,7 +160,7 @@ def test_other_conditions_in_the_request_change_no_source(trained):
     np.testing.assert_allclose(alone.X, behind.X, rtol=1e-4, atol=1e-4)
 
 
-def test_a_request_by_csv_with_other_controls_and_further_columns(work, trained, truth):
+def test_a_request_by_csv_with_other_controls_and_further_columns(work, awake, truth):
     fresh = truth.population((), truth.cell_types[0], n_cells=50, replicate=9)
     fresh.obs_names = [f"fresh_{i}" for i in range(50)]
     fresh.write_h5ad(work / "fresh.h5ad")
@@ -163,7 +173,7 @@ def test_a_request_by_csv_with_other_controls_and_further_columns(work, trained,
     run_command(
         "sample",
         "--run",
-        trained,
+        awake,
         "--request",
         work / "request.csv",
         "--controls",
@@ -181,12 +191,12 @@ def test_a_request_by_csv_with_other_controls_and_further_columns(work, trained,
     assert adata.obs["source_cell"].astype(str).str.startswith("fresh_").all()
 
 
-def test_control_conditions_come_out_as_the_control_cells(trained):
-    simulator = Simulator.load(trained, device="cpu")
+def test_control_conditions_come_out_as_the_control_cells(awake):
+    simulator = Simulator.load(awake, device="cpu")
     context = simulator.index.conditions[0].context[0][1]
     request = pd.DataFrame({"perturbation": ["control"], "cell_type": [context], "n_cells": [40]})
     made = simulator.simulate(request=request).to_anndata()
-    real = ad.read_h5ad(trained / "held_out.h5ad")[made.obs["source_cell"].astype(str)]
+    real = ad.read_h5ad(awake / "held_out.h5ad")[made.obs["source_cell"].astype(str)]
     np.testing.assert_allclose(made.X, real.X.toarray(), rtol=1e-4, atol=1e-4)
 
 
@@ -205,8 +215,8 @@ def test_a_killed_training_resumes_to_the_same_weights(work, trained):
     assert lines[0] == lines[1]
 
 
-def test_a_killed_sampling_resumes_to_the_same_cells(work, trained, cells):
-    simulator = Simulator.load(trained, device="cpu")
+def test_a_killed_sampling_resumes_to_the_same_cells(work, awake, cells):
+    simulator = Simulator.load(awake, device="cpu")
     per_chunk, out = 1024, work / "killed.zarr"
     request = work / "large.csv"
     conditions = [c for c in simulator.index.conditions if not c.is_control][:3]
@@ -216,7 +226,7 @@ def test_a_killed_sampling_resumes_to_the_same_cells(work, trained, cells):
     }).to_csv(request, index=False)  # fmt: skip
     code = (
         "import sys; from pathlib import Path; from gensim.jobs import sample; "
-        f"sample(Path({str(trained)!r}), Path({str(out)!r}), request=Path({str(request)!r}), device='cpu', "
+        f"sample(Path({str(awake)!r}), Path({str(out)!r}), request=Path({str(request)!r}), device='cpu', "
         f"chunk_cells={per_chunk})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -258,8 +268,8 @@ def test_two_processes_train_the_same_weights(work, trained, begun_by_one):
     assert_same(work / name, trained, tolerance=1e-4)
 
 
-def test_two_processes_sample_the_same_cells(work, trained, cells):
-    run_in_two_processes(ROOT / "sample.py", "--run", trained, "--out", work / "double.zarr", "--device", "cpu")
+def test_two_processes_sample_the_same_cells(work, awake, cells):
+    run_in_two_processes(ROOT / "sample.py", "--run", awake, "--out", work / "double.zarr", "--device", "cpu")
     stored, double = ad.read_zarr(cells), ad.read_zarr(work / "double.zarr")
     np.testing.assert_array_equal(double.X, stored.X)
     pd.testing.assert_frame_equal(double.obs, stored.obs)

@@ -4,7 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from small_runs import config, screen
+from small_runs import awaken, config, screen
 
 from gensim.cli import main
 from gensim.simulator import Simulator
@@ -32,8 +32,15 @@ def trained(request, tmp_path_factory):
     """A run of a few steps, with everything that its config chose."""
     folder = tmp_path_factory.mktemp("run")
     screen().write_h5ad(folder / "screen.h5ad")
-    path = config(folder / "config.yaml", folder / "run", folder / "screen.h5ad", **CHOICES[request.param])
+    path = config(
+        folder / "config.yaml",
+        folder / "run",
+        folder / "screen.h5ad",
+        solver={"precision": "float32"},
+        **CHOICES[request.param],
+    )
     assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
+    awaken(folder / "run")
     return folder
 
 

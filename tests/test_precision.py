@@ -173,3 +173,10 @@ def test_auto_is_bf16_for_fixed_steps_where_the_device_has_it(monkeypatch):
         assert build.with_precision(fixed, cpu).precision == ("bf16" if native else "float32")
         named = fixed.model_copy(update={"precision": "float32"})
         assert not isinstance(build.build_solver(named, cpu), LowPrecision)
+
+
+def test_a_field_returns_what_it_was_given_so_that_only_its_products_are_rounded():
+    generator = torch.Generator().manual_seed(0)
+    field = ResidualMLP(3, 2, 3, sees_control=False, width=8, n_blocks=1, generator=generator)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert field(torch.zeros(4, 3), torch.zeros(4), torch.zeros(4, 2)).dtype == torch.float32

@@ -40,7 +40,7 @@ class MoveByOne(Transport):
         return t
 
 
-def engine() -> Engine:
+def engine(guidance: float = 1.0) -> Engine:
     """One latent along gene 0, in units of 2, around (3, 1); the latents do not hold gene 1, which A lowers by 0.5."""
     autoencoder = PCAAutoencoder(1, 2)
     autoencoder.mean.copy_(torch.tensor([3.0, 1.0]))
@@ -49,7 +49,7 @@ def engine() -> Engine:
     effects = MeanEffects((A,), np.zeros((1, 1), np.float32))
     codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), effects)
     outside = MeanEffects((A,), np.array([[0.0, -0.5]], np.float32))
-    return Engine(MoveByOne(), autoencoder, Euler(2), codebook, outside, 0, torch.device("cpu"))
+    return Engine(MoveByOne(), autoencoder, Euler(2), codebook, outside, guidance, 0, torch.device("cpu"))
 
 
 def two_controls() -> Controls:
@@ -67,6 +67,13 @@ def test_a_cell_by_hand():
     x, source = Inputs(engine(), plan, two_controls()).moved(np.arange(4), 8)
     expected = torch.tensor([[[7.0, 3.5], [3.0, -0.5]], [[5.0, 4.0], [1.0, 0.0]]])
     torch.testing.assert_close(x, expected[[0, 0, 1, 1], source])
+
+
+def test_guidance_holds_outside_the_latents_too():
+    """Three times the effect of -0.5 on gene 1."""
+    plan = make_plan(request_of([A], [1]), two_controls(), seed=0)
+    (plain, _), (guided, _) = (Inputs(engine(g), plan, two_controls()).moved(np.arange(1), 4) for g in (1.0, 3.0))
+    torch.testing.assert_close(guided - plain, torch.tensor([[0.0, -1.0]]))
 
 
 def test_cells_are_cut_off_at_0_and_their_mean_is_kept():

@@ -32,6 +32,13 @@ def test_one_line_changes_the_transport_and_what_suits_it(transport, coupling, s
 
 def test_steps_follow_the_kind_of_solver():
     assert config(solver={"kind": "euler"}).solver.n_steps == 32
+    assert config(solver={"kind": "torchdiffeq"}).solver.n_steps == 1
+    assert config(solver={"kind": "torchdiffeq", "method": "rk4"}).solver.n_steps == 32
+
+
+def test_a_truth_value_may_be_written_as_text():
+    chosen = config(transport={"kind": "schrodinger_bridge", "stochastic": "false"})
+    assert (chosen.coupling.kind, chosen.solver.kind) == ("bridge", "midpoint")
 
 
 def test_what_is_named_is_kept():
@@ -73,6 +80,8 @@ BRIDGE, DIFFUSION = {"kind": "schrodinger_bridge"}, {"kind": "latent_diffusion"}
         ({"transport": BRIDGE, "training": {"reflow_cells": 10}}, "straightens transport.kind=flow_matching"),
         ({"field": {"kind": "latent_transformer", "width": 30, "n_heads": 4}}, "width=30.*multiple of field.n_heads=4"),
         ({"transport": 3}, "transport"),
+        ({"transport": {"kind": ["a"]}}, "transport"),
+        ({"transport": BRIDGE | {"stochastic": "maybe"}}, "stochastic: .*valid boolean"),
     ],
 )
 def test_what_does_not_fit_is_refused(sections, message):
@@ -90,7 +99,9 @@ def test_sampling_may_change_solver_guidance_and_nothing_that_was_trained():
     changed = for_sampling(trained, ["solver.n_steps=3", "guidance=2", "transport.strength=0.5"], "run")
     assert (changed.solver.n_steps, changed.guidance, changed.transport.strength) == (3, 2, 0.5)
     stochastic = for_sampling(trained, ["transport.stochastic=true", "solver.kind=ancestral"], "run")
-    assert stochastic.solver.kind == "ancestral"
+    assert (stochastic.solver.kind, stochastic.solver.n_steps) == ("ancestral", 100)
+    both = for_sampling(trained, ["transport.stochastic=true", "solver={kind: ancestral, n_steps: 7}"], "run")
+    assert both.solver.n_steps == 7
     for override in ("field.width=8", "transport.schedule=linear", "seed=1", "solvers.n_steps=3"):
         with pytest.raises(ConfigError, match="not of sampling"):
             for_sampling(trained, [override], "run")

@@ -8,7 +8,7 @@ from gensim.metrics.distances import energy_distance
 from gensim.nn.blocks import initialise
 from gensim.nn.set_transformer import SetTransformer
 from gensim.solvers.sde import EulerMaruyama
-from gensim.training.validation import CELLS_PER_BATCH, Validation, ValidationTask
+from gensim.training.validation import CELLS_PER_BATCH, Validation, ValidationTask, make_tasks
 from gensim.transport.schrodinger_bridge import SchrodingerBridge
 from gensim.types import ConditionBatch
 
@@ -64,6 +64,15 @@ def test_batches_hold_every_task_once_up_to_their_size_and_can_be_shared_out(tas
     shares = [whole.total_distance(bridge, slice(process, None, 4)) for process in range(4)]
     assert sum(shares) == pytest.approx(whole.total_distance(bridge), rel=1e-12)
     assert shares[3] == 0
+
+
+def test_large_conditions_are_judged_by_cells_from_all_over_the_screen():
+    condition_of = np.repeat([0, 1], 1000)
+    (task,) = make_tasks(condition_of, np.array([0, 0]), np.arange(2000), [0], most_cells=10)
+    assert (len(task.sources), len(task.targets)) == (10, 10)
+    assert (task.sources[0], task.sources[-1]) == (0, 999)
+    assert (task.targets[0], task.targets[-1]) == (1000, 1999)
+    assert np.ptp(np.diff(task.targets)) <= 1
 
 
 def test_no_change_is_the_distance_of_the_controls_themselves(tasks):

@@ -94,7 +94,7 @@ class PairSampler:
         rare_condition_power: groups are drawn in proportion to (number of targets) ** power.
         seed: of the run.
         cost: what the coupling sees of a target: z_1, or z_1 less the condition's mean effect. Balanced couplings of
-            squared cost are the same for both.
+            squared cost are the same for both, but for Sinkhorn's, whose reg is in units of the mean cost it is shown.
         population_cells: control cells of a group shown beside its pairs, for fields that look at populations.
     """
 

@@ -75,4 +75,4 @@ class LatentTransformer(ConditionalField):
         for block in self.blocks:
             h = block(h, c)
         outputs: torch.Tensor = self.output(functional.layer_norm(h, h.shape[-1:]))
-        return rearrange(outputs, "b d k -> b (k d)")
+        return rearrange(outputs, "b d k -> b (k d)").to(z_t.dtype)

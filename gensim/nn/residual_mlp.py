@@ -48,4 +48,4 @@ class ResidualMLP(ConditionalField):
         for block in self.blocks:
             h = block(h, c)
         outputs: torch.Tensor = self.output(functional.layer_norm(h, h.shape[-1:]))
-        return outputs
+        return outputs.to(z_t.dtype)

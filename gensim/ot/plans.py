@@ -87,7 +87,8 @@ def checked(values: Matrix, cost: Matrix) -> Matrix:
     """
     if not np.isfinite(values).all():
         raise TrainingError(
-            f"the transport plan is not finite; the cost ranges from {cost.min():.3g} to {cost.max():.3g}. "
-            "Check the latents for extreme cells, or raise coupling.reg"
+            f"the {'cost between cells' if values is cost else 'transport plan'} is not finite; the cost ranges from "
+            f"{cost.min():.3g} to {cost.max():.3g}. Check the latents for extreme cells, "
+            f"{'or drop those cells' if values is cost else 'or raise coupling.reg'}"
         )
     return values

@@ -24,10 +24,9 @@ class Codebook:
         context_columns: Q obs columns.
         contexts: per column the values that have perturbed training cells, and so a learned embedding; any other
             value gets the code of an unknown one, which training shows to the model by hiding labels.
-        batches: experimental batches of the training cells.
+        batches: experimental batches that have perturbed training cells.
         table: a vector per perturbation.
         effects: mean effects in the latent space.
-        has_dose: whether the screen has a dose column.
     """
 
     context_columns: tuple[str, ...]
@@ -35,7 +34,6 @@ class Codebook:
     batches: tuple[str, ...]
     table: VectorTable
     effects: MeanEffects
-    has_dose: bool
 
     @classmethod
     def fit(
@@ -54,8 +52,7 @@ class Codebook:
         table.require(p for condition in training_conditions for p in condition.perturbations)
         seen = [dict(condition.context) for condition in training_conditions]
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
-        has_dose = any(condition.dose is not None for condition in training_conditions)
-        return cls(tuple(context_columns), contexts, tuple(batches), table, effects, has_dose)
+        return cls(tuple(context_columns), contexts, tuple(batches), table, effects)
 
     def encode(self, conditions: Sequence[Condition]) -> ConditionBatch:
         """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
@@ -99,7 +96,6 @@ class Codebook:
             "context_columns": self.context_columns,
             "contexts": self.contexts,
             "batches": self.batches,
-            "has_dose": self.has_dose,
             "vector_source": self.table.source,
         }
         (folder / "codebook.json").write_text(json.dumps(words, indent=1))
@@ -121,5 +117,4 @@ class Codebook:
             tuple(words["batches"]),
             table,
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
-            words["has_dose"],
         )

@@ -105,7 +105,8 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         seen = np.isin(screen.condition_of, np.unique(screen.condition_of[rows[Role.TRAIN]]))
         not_held_out = np.flatnonzero((split.role != Role.HELD_OUT) & seen)
         in_latents = effects(lambda cells: latents[cells], rows[Role.TRAIN], shrink=True)
-        Codebook.fit(training, config.data.context_columns, screen.batches, vectors, in_latents).save(folder)
+        batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
+        Codebook.fit(training, config.data.context_columns, batches, vectors, in_latents).save(folder)
         effects(lambda cells: latents[cells], not_held_out, shrink=True).save(folder / IN_LATENTS)
         outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=True)
         outside.save(folder / OUTSIDE_LATENTS)
@@ -125,6 +126,13 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 def _perturbed(screen: Screen, rows: IntArray) -> list[Condition]:
     present = np.unique(screen.condition_of[rows])
     return [screen.conditions[k] for k in present if not screen.conditions[k].is_control]
+
+
+def _batches_of_perturbed(screen: Screen, rows: IntArray) -> list[str]:
+    """Experimental batches that have perturbed cells among `rows`: those that a network can learn."""
+    is_control = np.array([condition.is_control for condition in screen.conditions])
+    present = np.unique(screen.batch_of[rows[~is_control[screen.condition_of[rows]]]])
+    return [screen.batches[b] for b in present] if screen.batches else []
 
 
 def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Condition]) -> None:

@@ -34,6 +34,14 @@ class StageFolder:
     def forget_history_after(self, step: int) -> None:
         """Drop lines of the history that a resumed stage will write again."""
         if self.history.is_file():
-            kept = [line for line in self.history.read_text().splitlines() if json.loads(line)["step"] <= step]
+            kept = [line for line in self.history.read_text().splitlines() if _step(line) <= step]
             with atomic_path(self.history) as temporary:
                 temporary.write_text("".join(line + "\n" for line in (kept if step > 0 else [])))
+
+
+def _step(line: str) -> float:
+    """Of a line of the history; a line that was cut off is later than any checkpoint."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -41,8 +41,8 @@ def make_tasks(
     """
     tasks = []
     for condition in np.setdiff1d(np.unique(condition_of[rows]), np.array(controls)):
-        targets = rows[condition_of[rows] == condition][:most_cells]
-        sources = rows[condition_of[rows] == control_of[condition]][:most_cells]
+        targets = _spread(rows[condition_of[rows] == condition], most_cells)
+        sources = _spread(rows[condition_of[rows] == control_of[condition]], most_cells)
         if min(len(sources), len(targets)) >= 2:
             tasks.append(ValidationTask(int(condition), sources, targets))
     if not tasks:
@@ -51,6 +51,11 @@ def make_tasks(
             "raise split.validation_fraction"
         )
     return tasks
+
+
+def _spread(rows: IntArray, most: int) -> IntArray:
+    """At most so many of the rows, evenly over the screen, whose files and batches lie one after another."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 class Validation:
