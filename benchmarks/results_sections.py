@@ -63,8 +63,8 @@ def training_section(report: dict) -> list[str]:
     return [
         "## Couplings in training",
         f"{setting['groups_per_step']} groups of {setting['cells_per_group']} pairs per step, {setting['n_latents']} "
-        f"latents, {setting['n_blocks']} blocks of width {setting['width']}, {setting['threads']} threads; plans of up to "
-        f"{setting['cells_per_plan']} cells, used {setting['plan_reuse']} times. Share of "
+        f"latents, {setting['n_blocks']} blocks of width {setting['width']}, {setting['threads']} threads; plans of "
+        f"up to {setting['cells_per_plan']} cells, used {setting['plan_reuse']} times. Share of "
         "the gain: how much of the fall in cost from independent pairs to exact transport of 1,024 cells is kept.",
         markdown(head, lines, left=1),
     ]

@@ -22,8 +22,8 @@ SCALE = (
     "Score of a row: (no change − row) / (no change − replicate), of energy distances averaged over the held-out "
     "conditions. **0** is the prediction that nothing changes, **1** a second sample of the real cells (the ceiling). "
     "± is the 95 % interval of Student's t over seeds; a seed decides split, training and sampling. The difference is "
-    "taken seed by seed. Only the distances have their ceiling at 1: the L2 of effects of a replicate holds the noise of "
-    "half of the real cells, which a model of more cells does not have."
+    "taken seed by seed. Only the distances have their ceiling at 1: the L2 of effects of a replicate holds the noise "
+    "of half of the real cells, which a model of more cells does not have."
 )
 NOTHING = "No results are saved yet: `python benchmarks/quality.py CONFIG --json benchmarks/results/NAME.json`."
 
