@@ -243,7 +243,7 @@ class LatentDiffusionConfig(Section):
     """What the network returns."""
     min_snr: float = Field(5.0, gt=0)
     """Bound on the weight that a signal-to-noise ratio gives to a time."""
-    strength: float = Field(1.0, gt=0, le=1)
+    strength: float = Field(0.5, gt=0, le=1)
     """1 starts at noise, less at the control cell with so much noise that this share of the way is left to go."""
     t_min: float = Field(0.01, gt=0, lt=0.5)
     """Times are drawn from [t_min, 1 - t_min]."""

@@ -16,8 +16,8 @@ CHOICES = {
     "bridge": {"transport": {"kind": "schrodinger_bridge"}},
     "bridge, ODE": {"transport": {"kind": "schrodinger_bridge", "stochastic": False}},
     "diffusion": {"transport": {"kind": "latent_diffusion"}},
-    "diffusion, ancestral": {"transport": {"kind": "latent_diffusion", "stochastic": True}},
-    "diffusion from partly noised control cells": {"transport": {"kind": "latent_diffusion", "strength": 0.5}},
+    "diffusion from noise": {"transport": {"kind": "latent_diffusion", "strength": 1}},
+    "diffusion from noise, ancestral": {"transport": {"kind": "latent_diffusion", "stochastic": True, "strength": 1}},
     "latent transformer": {"field": {"kind": "latent_transformer", "width": 8, "n_blocks": 1}},
     "set transformer": {"field": {"kind": "set_transformer", "width": 8, "n_blocks": 1, "population_cells": 8}},
     "bridge, set transformer": {

@@ -96,8 +96,8 @@ def test_guidance_is_allowed_after_condition_dropout():
 def test_sampling_may_change_solver_guidance_and_nothing_that_was_trained():
     trained = config(transport=DIFFUSION, training={"condition_dropout": 0.1})
     assert for_sampling(trained, [], "run") is trained
-    changed = for_sampling(trained, ["solver.n_steps=3", "guidance=2", "transport.strength=0.5"], "run")
-    assert (changed.solver.n_steps, changed.guidance, changed.transport.strength) == (3, 2, 0.5)
+    changed = for_sampling(trained, ["solver.n_steps=3", "guidance=2", "transport.strength=0.25"], "run")
+    assert (changed.solver.n_steps, changed.guidance, changed.transport.strength) == (3, 2, 0.25)
     stochastic = for_sampling(trained, ["transport.stochastic=true", "solver.kind=ancestral"], "run")
     assert (stochastic.solver.kind, stochastic.solver.n_steps) == ("ancestral", 100)
     both = for_sampling(trained, ["transport.stochastic=true", "solver={kind: ancestral, n_steps: 7}"], "run")
