@@ -48,6 +48,7 @@ def ablation_section(report: dict) -> list[str]:
 def training_section(report: dict) -> list[str]:
     """Training speed beside what the pairs are worth."""
     setting = report["setting"]
+    reuse = ", ".join(f"{times:g}" for times in setting["plan_reuse"])
     lines = [
         [
             r["coupling"],
@@ -64,7 +65,7 @@ def training_section(report: dict) -> list[str]:
         "## Couplings in training",
         f"{setting['groups_per_step']} groups of {setting['cells_per_group']} pairs per step, {setting['n_latents']} "
         f"latents, {setting['n_blocks']} blocks of width {setting['width']}, {setting['threads']} threads; plans of "
-        f"up to {setting['cells_per_plan']} cells, used {setting['plan_reuse']} times. Share of "
+        f"up to {setting['cells_per_plan']} cells, used {reuse} times. Share of "
         "the gain: how much of the fall in cost from independent pairs to exact transport of 1,024 cells is kept.",
         markdown(head, lines, left=1),
     ]
