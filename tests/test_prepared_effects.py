@@ -1,11 +1,12 @@
-"""Which cells the mean effects of a run are taken from: never a held-out one."""
+"""What of a screen a run is fitted on: never a held-out cell, and batches that have perturbed training cells."""
 
 import anndata as ad
 import numpy as np
 import pytest
-from small_runs import trained_and_sampled
+from small_runs import config, screen, trained_and_sampled
 
 from gensim.baselines.gaussian_map import GaussianMaps
+from gensim.cli import main
 from gensim.data.splits import Role
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
@@ -61,3 +62,16 @@ def test_gaussian_maps_know_every_training_condition(folder):
     assert set(GaussianMaps.load(prepared / GAUSSIAN_MAPS).conditions) == set(
         Codebook.load(prepared).effects.conditions
     )
+
+
+def test_a_batch_without_perturbed_training_cells_is_an_unknown_one(tmp_path):
+    """Its embedding would never be trained: cells that start from its controls get the code of an unknown batch."""
+    cells = screen()
+    is_control = (cells.obs["perturbation"] == "control").to_numpy()
+    cells.obs["batch"] = np.where(is_control & (np.arange(len(cells)) % 2 == 0), "controls only", "both")
+    cells.write_h5ad(tmp_path / "screen.h5ad")
+    path = config(tmp_path / "config.yaml", tmp_path / "run", tmp_path / "screen.h5ad")
+    assert main(["train", "--config", str(path), "--device", "cpu", "data.batch_column=batch"]) == 0
+    codebook = Codebook.load(tmp_path / "run" / "prepared")
+    assert codebook.batches == ("both",)
+    assert codebook.batch_codes(["both", "controls only"]).tolist() == [1, 0]

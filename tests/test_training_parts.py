@@ -1,5 +1,6 @@
 """Schedule, average, checkpoints, hidden conditions: small things with exact answers."""
 
+import json
 import math
 
 import pytest
@@ -13,6 +14,7 @@ from gensim.training.checkpoint import Progress, load_checkpoint, load_weights, 
 from gensim.training.ema import ExponentialMovingAverage
 from gensim.training.loop import Trainer
 from gensim.training.schedule import learning_rate_at
+from gensim.training.stage_folder import StageFolder
 from gensim.types import ConditionBatch, ControlBatch, PairBatch
 
 
@@ -173,3 +175,12 @@ def test_conditions_are_hidden_by_draws_of_their_own():
         before, after = (getattr(each, field)[shown] for each in (without, with_hidden))
         assert float((before == 0).float().mean()) == pytest.approx(0.4, abs=0.05)
         assert torch.equal(before, after)
+
+
+def test_a_line_of_the_history_that_was_cut_off_is_forgotten(tmp_path):
+    """A kill or a full disk may leave half a line, later than any checkpoint; the run goes on."""
+    stage = StageFolder(tmp_path, "training")
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (2, 4, 6)]
+    stage.history.write_text("\n".join(lines) + '\n{"step": 8, "lo')
+    stage.forget_history_after(4)
+    assert stage.history.read_text().splitlines() == lines[:2]

@@ -56,6 +56,21 @@ def test_a_task_is_the_same_alone_and_among_others(tasks, bridge):
     assert together == pytest.approx(sum(alone), rel=1e-4)
 
 
+def test_every_condition_has_noise_of_its_own():
+    """The same controls under two conditions that no network tells apart: only the noise of the steps differs."""
+
+    class NoFeature(torch.nn.Module):
+        def forward(self, condition):
+            return torch.zeros(len(condition), 1)
+
+    generator = torch.Generator().manual_seed(2)
+    field = SetTransformer(D, 1, 2 * D, sees_control=False, width=8, n_blocks=1, generator=generator)
+    bridge = SchrodingerBridge(field, NoFeature(), 0.5, 0.01, stochastic=True)
+    sources, targets = np.arange(50), np.arange(2 * PER_TASK, 2 * PER_TASK + 50)
+    one, other = (validation([ValidationTask(k, sources, targets)]).total_distance(bridge) for k in (0, 1))
+    assert one != other
+
+
 def test_batches_hold_every_task_once_up_to_their_size_and_can_be_shared_out(tasks, bridge):
     whole = validation(tasks)
     assert [task for batch in whole.batches for task in batch] == tasks
