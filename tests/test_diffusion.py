@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from stand_ins import NoFeatures, unused
 
 from gensim.nn.residual_mlp import ResidualMLP
 from gensim.solvers.denoising import DDIM, Ancestral, DPMSolver2M
@@ -21,19 +22,6 @@ GAMMA = 5.0
 N = 20_000
 KINDS = ["v", "clean", "noise"]
 Z = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
-
-
-def unused(step):
-    raise AssertionError("a flow has no noise")
-
-
-class NoFeatures(torch.nn.Module):
-    """An encoder that says nothing of the condition."""
-
-    n_features = 1
-
-    def forward(self, condition):
-        return torch.zeros(len(condition), 1, dtype=condition.shift.dtype, device=condition.shift.device)
 
 
 class ClosedForm(torch.nn.Module):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from stand_ins import Field, NoFeatures, unused
 
 from gensim.nn.residual_mlp import ResidualMLP
 from gensim.solvers.ode import Euler, Heun
@@ -12,22 +13,6 @@ from gensim.types import ConditionBatch, ControlBatch, PairBatch
 
 M_0, S_0, M_1, S_1 = -1.0, 1.0, 2.0, 0.5
 N = 20_000
-
-
-class NoFeatures(torch.nn.Module):
-    """An encoder that says nothing of the condition."""
-
-    n_features = 1
-
-    def forward(self, condition):
-        return torch.zeros(len(condition), 1, dtype=condition.shift.dtype)
-
-
-class Field(torch.nn.Module):
-    """A field whose context is the features."""
-
-    def context(self, features, controls):
-        return features
 
 
 class ClosedForm(Field):
@@ -58,10 +43,6 @@ def gaussian_pairs(generator: torch.Generator, optimal: bool, shift: float = 0.0
     eps, path = torch.randn(2, N, 1, generator=generator)
     draws = Draws(torch.rand(N, generator=generator), eps, path)
     return PairBatch(ControlBatch.alone(z_0), z_1, conditions(N, shift), rows, rows), draws
-
-
-def unused(step):
-    raise AssertionError("an ODE has no noise")
 
 
 def transport(field, sigma=0.0, noise=0.0) -> FlowMatching:

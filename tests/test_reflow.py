@@ -9,6 +9,7 @@ import pytest
 import small_runs
 import torch
 from safetensors.torch import load_file
+from stand_ins import NoFeatures, unused
 
 from gensim import atomic
 from gensim.cli import main
@@ -22,15 +23,6 @@ from gensim.transport.reflow import Reflow
 from gensim.types import ConditionBatch, ControlBatch, PairBatch
 
 M_1, S_1 = 2.0, 0.5
-
-
-class NoFeatures(torch.nn.Module):
-    """An encoder that says nothing of the condition."""
-
-    n_features = 1
-
-    def forward(self, condition):
-        return torch.zeros(len(condition), 1, dtype=condition.shift.dtype)
 
 
 class Gaussian(torch.nn.Module):
@@ -70,10 +62,6 @@ def flow(field, noise: float = 0.0) -> FlowMatching:
 def conditions(n: int, shift: float = 0.0) -> ConditionBatch:
     codes = torch.ones(n, dtype=torch.int64)
     return ConditionBatch(codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift))
-
-
-def unused(step):
-    raise AssertionError("an ODE has no noise")
 
 
 def exact(dynamics, z_0):

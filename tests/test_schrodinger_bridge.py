@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from stand_ins import Field, NoFeatures, unused
 
 from gensim.nn.residual_mlp import ResidualMLP
 from gensim.solvers.ode import Euler, Heun
@@ -23,20 +24,6 @@ N = 20_000
 def cross_covariance(sigma: float) -> float:
     """Cov(z_0, z_1) under the entropic plan of squared cost at reg = 2 sigma²."""
     return 0.5 * math.sqrt(4 * S_0**2 * S_1**2 + sigma**4) - sigma**2 / 2
-
-
-class NoFeatures(torch.nn.Module):
-    """An encoder that says nothing of the condition."""
-
-    def forward(self, condition):
-        return torch.zeros(len(condition), 1, dtype=condition.shift.dtype)
-
-
-class Field(torch.nn.Module):
-    """A field whose context is the features."""
-
-    def context(self, features, controls):
-        return features
 
 
 class ClosedForm(Field):
@@ -82,10 +69,6 @@ def controls(generator: torch.Generator, n: int) -> torch.Tensor:
 
 def bridge(field, sigma=SIGMA, t_min=T_MIN, stochastic=True) -> SchrodingerBridge:
     return SchrodingerBridge(field, NoFeatures(), sigma, t_min, stochastic)
-
-
-def unused(step):
-    raise AssertionError("an ODE has no noise")
 
 
 def brownian(generator: torch.Generator, like: torch.Tensor):
