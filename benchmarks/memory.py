@@ -138,7 +138,7 @@ def write_store(path: Path, n_cells: int, n_genes: int) -> None:
         n = rows.stop - rows.start
         x = np.log1p(rng.poisson(0.1, (n, n_genes))).astype(np.float32)
         zeros = np.zeros(n, dtype=np.int64)
-        chunk = CellChunk(index, rows.start, x, zeros, zeros, np.full(n, 1e4, dtype=np.float32))
+        chunk = CellChunk(index, rows.start, x, None, zeros, zeros, np.full(n, 1e4, dtype=np.float32))
         store.write(chunk, x, Pseudobulk.of(x, None, zeros))
     assert store.pseudobulk().n.tolist() == [n_cells]
     store.finish()

@@ -5,17 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from scipy import sparse
 
-from gensim.autoencoder.base import Autoencoder
+from gensim.autoencoder.base import Autoencoder, ObservedCells
+from gensim.autoencoder.count import CountAutoencoder, fit_count
+from gensim.autoencoder.genes import GeneSpace
 from gensim.autoencoder.mlp import MLPAutoencoder, fit_mlp
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.config import (
     BridgeCouplingConfig,
     Config,
+    CountAutoencoderConfig,
     ExactCouplingConfig,
     FlowMatchingConfig,
     GaussianCouplingConfig,
+    GenesConfig,
     IndependentCouplingConfig,
     LatentDiffusionConfig,
     LatentTransformerConfig,
@@ -70,28 +73,50 @@ FIXED_STEP: dict[str, Callable[[int], Solver]] = {
 SCHEDULES: dict[str, Callable[[], Schedule]] = {"cosine": Cosine, "linear": Linear}
 
 
-def fit_autoencoder(
-    config: Config, x_train: sparse.csr_matrix, x_validation: sparse.csr_matrix, device: str
-) -> Autoencoder:
-    """Fit the configured autoencoder on (N, G) training cells, log1p CP10k."""
+def fit_autoencoder(config: Config, train: ObservedCells, validation: ObservedCells, device: str) -> Autoencoder:
+    """Fit the configured autoencoder on training cells."""
+    x_train = train.x
+
+    def report(epoch: int, error: float) -> None:
+        log.debug("autoencoder epoch %d: validation error %.5f", epoch, error)
+
     match config.autoencoder:
         case PCAConfig(n_latents=n_latents):
             return PCAAutoencoder.fit(x_train, n_latents)
+        case GenesConfig():
+            return GeneSpace.fit(x_train)
         case MLPAutoencoderConfig() as c:
             autoencoder = untrained_mlp(c, x_train.shape[1], config.seed).to(device)
             fit_mlp(
                 autoencoder,
                 x_train,
-                x_validation,
+                validation.x,
                 learning_rate=c.learning_rate,
                 weight_decay=c.weight_decay,
                 cells_per_step=c.cells_per_step,
                 max_epochs=c.max_epochs,
                 patience_epochs=c.patience_epochs,
                 seed=config.seed,
-                report=lambda epoch, error: log.debug("autoencoder epoch %d: validation mse %.5f", epoch, error),
+                report=report,
             )
             return autoencoder.cpu()
+        case CountAutoencoderConfig() as c:
+            counting = untrained_count(c, x_train.shape[1], config.seed).to(device)
+            fit_count(
+                counting,
+                train,
+                validation,
+                kl_weight=c.kl_weight,
+                kl_warmup_epochs=c.kl_warmup_epochs,
+                learning_rate=c.learning_rate,
+                weight_decay=c.weight_decay,
+                cells_per_step=c.cells_per_step,
+                max_epochs=c.max_epochs,
+                patience_epochs=c.patience_epochs,
+                seed=config.seed,
+                report=report,
+            )
+            return counting.cpu()
 
 
 def untrained_autoencoder(config: Config, n_latents: int, n_genes: int) -> Autoencoder:
@@ -99,13 +124,29 @@ def untrained_autoencoder(config: Config, n_latents: int, n_genes: int) -> Autoe
     match config.autoencoder:
         case PCAConfig():
             return PCAAutoencoder(n_latents, n_genes)
+        case GenesConfig():
+            return GeneSpace(n_genes)
         case MLPAutoencoderConfig() as c:
             return untrained_mlp(c, n_genes, config.seed)
+        case CountAutoencoderConfig() as c:
+            return untrained_count(c, n_genes, config.seed)
 
 
 def untrained_mlp(config: MLPAutoencoderConfig, n_genes: int, seed: int) -> MLPAutoencoder:
     generator = torch_generator(seed, "autoencoder weights")
     return MLPAutoencoder(n_genes, config.n_latents, config.width, config.n_layers, generator)
+
+
+def untrained_count(config: CountAutoencoderConfig, n_genes: int, seed: int) -> CountAutoencoder:
+    return CountAutoencoder(
+        n_genes,
+        config.n_latents,
+        config.width,
+        config.n_layers,
+        zero_inflated=config.kind == "zinb",
+        variational=config.variational,
+        generator=torch_generator(seed, "autoencoder weights"),
+    )
 
 
 def make_vectors(config: Config, training_perturbations: list[str]) -> VectorTable:

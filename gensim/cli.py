@@ -1,4 +1,4 @@
-"""The command line: `gensim train | sample | evaluate | simulate-screen`; `train.py` and `sample.py` call it."""
+"""The command line `gensim train | sample | evaluate | export | simulate-screen`; `train.py`, `sample.py` call it."""
 
 import argparse
 import errno
@@ -76,6 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
     evaluate.set_defaults(command=_evaluate)
 
+    export = commands.add_parser(
+        "export", help="cells for other tools", description="Write simulated cells in a format that others read."
+    )
+    export.add_argument("cells", type=Path, help="store that sampling made")
+    export.add_argument("--out", type=Path, required=True, help="file to write, .h5ad or .zarr")
+    export.add_argument("--format", choices=("h5ad", "zarr", "vcc"), default="h5ad", help="default: h5ad")
+    export.add_argument("--sparse", action="store_true", help="X as CSR (vcc: always)")
+    export.add_argument("--genes", type=Path, help="vcc: the genes of the challenge in order, one a line")
+    export.add_argument("--controls", type=Path, help="vcc: real control cells, where none were simulated")
+    export.add_argument("--perturbation-column", default="perturbation", help="vcc: of obs (default: perturbation)")
+    export.add_argument("--control-label", default="non-targeting", help="vcc: in that column (default: non-targeting)")
+    export.add_argument("--overwrite", action="store_true", help="replace the file that is there")
+    export.set_defaults(command=_export)
+
     screen = commands.add_parser(
         "simulate-screen", help="make a test screen", description="Simulate a screen from a gene regulatory network."
     )
@@ -131,6 +145,23 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     )
     _say((folder / "report.txt").read_text())
     _say(f"report: {folder}")
+
+
+def _export(parsed: argparse.Namespace) -> None:
+    from gensim.export import export
+
+    out = export(
+        parsed.cells,
+        parsed.out,
+        format=parsed.format,
+        sparse=parsed.sparse,
+        overwrite=parsed.overwrite,
+        genes=parsed.genes,
+        controls=parsed.controls,
+        perturbation_column=parsed.perturbation_column,
+        control_label=parsed.control_label,
+    )
+    _say(f"cells: {out}")
 
 
 def _simulate_screen(parsed: argparse.Namespace) -> None:

@@ -126,7 +126,39 @@ class MLPAutoencoderConfig(Section):
     patience_epochs: PositiveInt = 10
 
 
-AutoencoderConfig = PCAConfig | MLPAutoencoderConfig
+class GenesConfig(Section):
+    """No latents: the transport moves log1p CP10k itself. For panels of up to some thousand genes."""
+
+    kind: Literal["genes"]
+
+
+class CountAutoencoderConfig(Section):
+    """A decoder that is a distribution of counts: negative binomial, or with extra zeros. Needs data.scale=counts."""
+
+    kind: Literal["nb", "zinb"]
+    n_latents: PositiveInt = 20
+    width: PositiveInt = 128
+    n_layers: PositiveInt = 2
+    variational: bool = True
+    """Whether a cell's latents have a posterior, or are a function of the cell."""
+    kl_weight: float = Field(1.0, gt=0)
+    """Of the posterior's divergence from the prior; 1 is the evidence lower bound, less keeps more of the cell."""
+    kl_warmup_epochs: int = Field(15, ge=0)
+    """First epochs, in which that weight rises from 0."""
+    dispersion: Literal["gene", "gene_condition"] = "gene"
+    """What counts' inverse dispersion depends on."""
+    noise: Literal["carried", "sampled"] = "carried"
+    """Of counts around their mean: the control cell's own quantiles, or fresh draws."""
+    library_size: Literal["control", "predicted"] = "control"
+    """Of a simulated cell: its control cell's, or that times the mean effect of the condition on it."""
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    cells_per_step: PositiveInt = 128
+    max_epochs: PositiveInt = 100
+    patience_epochs: PositiveInt = 8
+
+
+AutoencoderConfig = PCAConfig | MLPAutoencoderConfig | GenesConfig | CountAutoencoderConfig
 
 
 class OneHotConfig(Section):
@@ -390,6 +422,8 @@ class Config(Section):
     solver: SolverConfig = SolverConfig()
     guidance: float = Field(1.0, ge=0, allow_inf_nan=False)
     """Strength of classifier-free guidance in sampling: 1 for none, more exaggerates what the condition does."""
+    cells: Literal["counts", "log1p_cp10k"] | None = None
+    """Scale of simulated cells; left out: that of the data. Integer counts need data.scale=counts."""
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="before")
@@ -418,6 +452,16 @@ class Config(Section):
             raise ValueError(f"data: one obs column is named for two purposes: {columns}")
         if data.library_size_column is not None and data.scale != "counts":
             raise ValueError(f"data.library_size_column is for data.scale=counts, not {data.scale}; leave it out")
+        if self.cells == "counts" and data.scale != "counts":
+            raise ValueError(
+                f"cells=counts needs data.scale=counts, not {data.scale}: logarithms do not tell what one count was; "
+                "give raw counts, or leave cells out"
+            )
+        if self.autoencoder.kind in ("nb", "zinb") and data.scale != "counts":
+            raise ValueError(
+                f"autoencoder.kind={self.autoencoder.kind} is a distribution of counts and needs data.scale=counts, "
+                f"not {data.scale}; give raw counts, or use autoencoder.kind=pca"
+            )
         column = getattr(self.split.test, "column", None)
         if column is not None and column not in data.context_columns:
             raise ValueError(f"split.test.column={column!r} is not among data.context_columns={data.context_columns}")
@@ -489,7 +533,10 @@ def parse_config(raw: dict[str, Any], where: str) -> Config:
         raise ConfigError(f"config {where!r}: " + "; ".join(_explain(e) for e in error.errors())) from None
 
 
-SAMPLING_KEYS = ("solver", "guidance", "transport.stochastic", "transport.strength")
+SAMPLING_KEYS = (
+    "solver", "guidance", "cells", "transport.stochastic", "transport.strength", "autoencoder.noise",
+    "autoencoder.library_size",
+)  # fmt: skip
 """What may differ between training and sampling, since no weight depends on it."""
 
 

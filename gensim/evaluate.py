@@ -12,11 +12,14 @@ from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
 from gensim.metrics.catalogue import CATALOGUE, Comparison, NotComputable, Side
 from gensim.metrics.controls import ControlMeans
+from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
+from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.results import (
     GAUSSIAN_MAP,
     MODEL,
     NO_CHANGE,
+    REAL,
     REPLICATE,
     SCORED_ROWS,
     TRAINING_MEAN,
@@ -28,8 +31,8 @@ from gensim.metrics.results import (
 from gensim.metrics.scores import Estimate, condition_score
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.seeding import numpy_generator
-from gensim.types import Condition, IntArray, first_difference
+from gensim.seeding import derive, numpy_generator
+from gensim.types import Condition, FloatArray, IntArray, first_difference
 
 FEWEST_FOR_REPLICATE = 4
 
@@ -83,14 +86,16 @@ def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max
     reference is taken against one half of the context's controls, the replicate against the other half, the
     baselines against the very controls they moved, and the model against all, since those started its cells. A model
     that does not start from these controls is flattered a little where they are few. No change has no effect by
-    definition, so no correlation.
+    definition, so no correlation. Differential expression is tested against control cells that are parted likewise, of
+    `max_cells` at most; a half of them gives the reference and the replicate less power than the model has.
 
     Args:
         inputs: what to compare.
         seed: of halves, draws and bootstrap. A condition's values do not depend on which others are scored.
         n_repeats: repeats R.
         max_cells: of a condition at most so many real and so many predicted cells, drawn by seed, are used, so that
-            neither memory nor time per condition grows with the number of cells. Control means use every control.
+            neither memory nor time per condition grows with the number of cells. Control means use every control;
+            differential expression uses at most `max_cells` of them.
 
     Returns:
         Values or reasons, averages with intervals, scores. Conditions that were not predicted or have no held-back
@@ -152,7 +157,8 @@ def _score(
     control_rows = draw_rows(found["controls"], len(predicted_rows), generator)
     real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
     real_scores = inputs.space.project(real)
-    rows = dict(_fixed_rows(inputs, condition, controls, predicted_rows, control_rows))
+    tested_against = ControlCells(inputs.controls, condition.control, seed, max_cells)
+    rows = dict(_fixed_rows(inputs, condition, controls, tested_against.whole, predicted_rows, control_rows))
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
 
     values: dict[tuple[str, str], list[float]] = {}
@@ -160,14 +166,18 @@ def _score(
     for repeat in range(n_repeats):
         order = generator.permutation(len(real))
         reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
+        reference_controls, replicate_controls = tested_against.halves(repeat)
         n_reference = -(-len(real) // 2) if len(real) >= FEWEST_FOR_REPLICATE else len(real)
         chosen, others = order[:n_reference], order[n_reference:][: len(predicted_rows)]
-        reference = Side(real[chosen], real_scores[chosen], reference_baseline)
+        reference = Side(real[chosen], real_scores[chosen], reference_baseline, reference_controls)
         if len(others):
-            rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline)
+            rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline, replicate_controls)
+        folds = derive(seed, "evaluate", condition.key, "comparison", repeat)
         for row, side in rows.items():
-            comparison = Comparison(reference, side, sigma2)
+            comparison = Comparison(reference, side, sigma2, folds)
             for metric in CATALOGUE:
+                if metric.repeats is not None and repeat >= metric.repeats:
+                    continue
                 try:
                     values.setdefault((row, metric.key), []).append(metric.function(comparison))
                 except NotComputable as error:
@@ -189,6 +199,7 @@ def _score(
         gammas=rbf_gammas(sigma2) if sigma2 else None,
         measurements=_measurements(values, reasons),
         scores=_condition_scores(values, reasons),
+        moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
     )
 
 
@@ -196,6 +207,7 @@ def _fixed_rows(
     inputs: EvaluationInputs,
     condition: Condition,
     controls: ControlMeans,
+    tested_against: FloatArray,
     predicted_rows: IntArray,
     control_rows: IntArray,
 ) -> Iterator[tuple[str, Side]]:
@@ -203,16 +215,16 @@ def _fixed_rows(
     drawn = read_dense(inputs.controls, control_rows, f"controls {condition.control.label!r}")
     drawn_mean = drawn.mean(axis=0, dtype=np.float64)
     still = NoChange().simulate(drawn, condition)
-    yield NO_CHANGE, Side(still, inputs.space.project(still), drawn_mean)
+    yield NO_CHANGE, Side(still, inputs.space.project(still), drawn_mean, drawn)
     if inputs.effects is not None:
         moved = TrainingMean(inputs.effects).simulate(drawn, condition)
-        yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean)
+        yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
         if inputs.maps is not None:
             components = inputs.space.components.components
             mapped = inputs.maps.simulate(drawn, inputs.space.project(drawn), components, condition, inputs.effects)
-            yield GAUSSIAN_MAP, Side(mapped, inputs.space.project(mapped), drawn_mean)
+            yield GAUSSIAN_MAP, Side(mapped, inputs.space.project(mapped), drawn_mean, drawn)
     x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
-    yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control))
+    yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control), tested_against)
 
 
 def _measurements(
@@ -223,8 +235,16 @@ def _measurements(
         found[place] = Measurement(None, reason=reason)
     for place, repeats in values.items():
         if place not in reasons:
-            found[place] = Measurement(float(np.mean(repeats)), float(np.std(repeats)))
+            found[place] = Measurement(float(np.mean(repeats)), float(np.std(repeats)) if len(repeats) > 1 else None)
     return found
+
+
+def _moments(cells: dict[str, FloatArray]) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """(G,) mean and variance per population; empty where one of them has a single cell."""
+    if min(len(x) for x in cells.values()) < 2:
+        return {}
+    marginals = {name: GeneMarginals.of(x) for name, x in cells.items()}
+    return {name: (m.mean.astype(np.float32), m.variance.astype(np.float32)) for name, m in marginals.items()}
 
 
 def _condition_scores(
@@ -237,6 +257,8 @@ def _condition_scores(
             if metric.better != "lower" or not (places[0] in values or places[0] in reasons):
                 continue
             missing = [f"{place[0]}: {reasons[place]}" for place in places if place in reasons]
+            if metric.repeats == 1:
+                missing = ["taken in one repeat, so whether no change minus replicate is clearly positive is not known"]
             if missing:
                 scores[row, metric.key] = Estimate(None, None, None, 1, "; ".join(missing))
             else:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
 from accelerate.state import AcceleratorState
 
 from gensim import build
-from gensim.atomic import write_json
+from gensim.atomic import atomic_path, write_json
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
 from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
@@ -27,15 +28,18 @@ from gensim.metrics.report import write_report
 from gensim.metrics.results import Evaluation
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.gene_effects import ObservedShares
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.simulator import Simulator
 from gensim.solvers.base import Solver
 from gensim.store import CellStore
+from gensim.training.calibration import calibrate
+from gensim.training.checkpoint import load_weights
 from gensim.training.loop import Trainer
 from gensim.training.prepare import Parts, prepare
 from gensim.training.progress_bar import progress_bar
 from gensim.training.reflow_stage import TEACHER_SOLVER, keep_student, reflow_stage
-from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, CellIndex, RunFolder
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, OBSERVED_SHARES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
 
 log = logging.getLogger("gensim")
@@ -77,9 +81,38 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
         if accelerator.is_main_process:
             keep_student(run)
     if accelerator.is_main_process:
+        if (run.prepared / OBSERVED_SHARES).is_file():
+            _calibrate(config, run, accelerator.device, solver)
         write_json(run.summary, summary)
     accelerator.end_training()
     return run.path
+
+
+def _calibrate(config: Config, run: RunFolder, device: torch.device, solver: Solver) -> None:
+    """Measure what the trained model misses of single genes."""
+    cells = CellIndex.load(run.prepared / "cells.safetensors")
+    codebook = Codebook.load(run.prepared)
+    codebook = replace(codebook, effects=MeanEffects.load(run.prepared / IN_LATENTS))
+    latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(device)
+    genes, n_latents = len(run.read_json(run.prepared / "genes.json")["genes"]), latents.shape[1]
+    autoencoder = build.untrained_autoencoder(config, n_latents, genes)
+    load_weights(run.prepared / "autoencoder.safetensors", autoencoder)
+    transport = build.build_transport(config, codebook, n_latents)
+    load_weights(run.best, transport)
+    batches = cells.batches or ("",)
+    batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
+    conditions = codebook.encode(cells.conditions)
+    simulation = Validation([], latents, conditions, batch_codes, solver, config.seed, build.population_cells(config))
+    effects = calibrate(
+        transport.to(device).eval(),
+        autoencoder.to(device).eval(),  # type: ignore[arg-type]
+        simulation,
+        cells,
+        np.flatnonzero(cells.role != Role.HELD_OUT),
+        ObservedShares.load(run.prepared / OBSERVED_SHARES),
+    )
+    with atomic_path(run.gene_effects) as temporary:
+        effects.save(temporary)
 
 
 def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: Solver) -> Trainer:

@@ -86,7 +86,7 @@ class Pseudobulk:
         return cls._from_rows({}, n_genes, scale)
 
     @classmethod
-    def of(cls, x_log: FloatArray, x_counts: FloatArray | None, condition: IntArray) -> Self:
+    def of(cls, x_log: FloatArray, x_counts: FloatArray | IntArray | None, condition: IntArray) -> Self:
         """Reduce cells.
 
         Args:
@@ -172,7 +172,7 @@ def merge_pseudobulks(parts: Iterable[Pseudobulk], n_genes: int, scale: str) -> 
     return Pseudobulk._from_rows(rows, n_genes, scale)
 
 
-def _reduce(x_log: FloatArray, x_counts: FloatArray | None, cells: IntArray) -> _Row:
+def _reduce(x_log: FloatArray, x_counts: FloatArray | IntArray | None, cells: IntArray) -> _Row:
     """Two-pass moments of the rows `cells`, a block of genes at a time."""
     n_genes = x_log.shape[1]
     count_sum, mean, m2 = (np.empty(n_genes) for _ in range(3))

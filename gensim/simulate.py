@@ -20,10 +20,9 @@ from gensim.autoencoder.base import Autoencoder
 from gensim.data.pairs import draw_population
 from gensim.data.request import Request
 from gensim.data.screen import Screen
+from gensim.decoding import Decoder, MovedCells
 from gensim.errors import DataError, listing
-from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import numpy_generator
 from gensim.solvers.base import Solver
 from gensim.transport.base import Transport
@@ -38,7 +37,8 @@ from gensim.types import (
 
 CELLS_PER_SOLVE = 1024
 CELLS_PER_STREAM = 256
-CELLS_PER_OFFSET = 256
+CELLS_PER_POPULATION = 256
+"""First cells of a condition, from which its population is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Controls:
 
     Args:
         x: (M, G) sparse float32, log1p CP10k, the genes of the run in their order.
+        counts: (M, G) sparse, the same in the scale of the screen.
         cells: (M,) names.
         contexts: (M,) control condition of every cell.
         batches: (M,) experimental batch of every cell, "" where unknown.
@@ -54,6 +55,7 @@ class Controls:
     """
 
     x: sparse.csr_matrix
+    counts: sparse.csr_matrix
     cells: Sequence[str]
     contexts: Sequence[Condition]
     batches: Sequence[str]
@@ -83,6 +85,7 @@ class Controls:
         rows = np.flatnonzero(is_control[screen.condition_of])
         return cls(
             x=screen.log1p_cp10k(rows),
+            counts=screen.x[rows],
             cells=screen.cells[rows].tolist(),
             contexts=[screen.conditions[k] for k in screen.condition_of[rows]],
             batches=[screen.batches[b] for b in screen.batch_of[rows]] if screen.batches else [""] * len(rows),
@@ -138,6 +141,13 @@ class Plan:
             eps[here] = _through_streams(number, CELLS_PER_STREAM, partial(self._noise, k, n_latents, purpose))
         return torch.from_numpy(eps)
 
+    def draw_uniform(self, cells: IntArray, n_genes: int, purpose: str) -> FloatArray:
+        """(n, G) uniform draws in [0, 1) of the numbered cells, of their own for every purpose."""
+        v = np.empty((len(cells), n_genes), dtype=np.float32)
+        for k, here, number in self._by_condition(cells):
+            v[here] = _through_streams(number, CELLS_PER_STREAM, partial(self._uniform, k, n_genes, purpose))
+        return v
+
     def draw_population(self, k: int, n: int) -> IntArray:
         """(n,) rows of control cells that stand for all those which condition k starts from."""
         rng = numpy_generator(self.seed, "population", self.conditions[k].control.key)
@@ -156,6 +166,10 @@ class Plan:
     def _noise(self, k: int, n_latents: int, purpose: str | int, stream: int) -> FloatArray:
         generator = numpy_generator(self.seed, "noise", self.conditions[k].key, purpose, stream)
         return generator.standard_normal((CELLS_PER_STREAM, n_latents), dtype=np.float32)
+
+    def _uniform(self, k: int, n_genes: int, purpose: str, stream: int) -> FloatArray:
+        generator = numpy_generator(self.seed, "uniform", self.conditions[k].key, purpose, stream)
+        return generator.random((CELLS_PER_STREAM, n_genes), dtype=np.float32)
 
 
 def make_plan(request: Request, controls: Controls, seed: int) -> Plan:
@@ -183,8 +197,6 @@ class Engine:
     """A trained transport with all that turns control cells into simulated cells, on one device.
 
     Args:
-        outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
-        guidance: how much of the mean effect outside the latents a cell gets; the transport guides the latents itself.
         population_cells: control cells of a population that the transport looks at.
     """
 
@@ -192,8 +204,7 @@ class Engine:
     autoencoder: Autoencoder
     solver: Solver
     codebook: Codebook
-    outside: MeanEffects | None
-    guidance: float
+    decoder: Decoder
     population_cells: int
     device: torch.device
 
@@ -202,21 +213,28 @@ class Engine:
         if chunk_cells % CELLS_PER_SOLVE:
             raise ValueError(f"chunk_cells is {chunk_cells}; a multiple of {CELLS_PER_SOLVE} is needed")
         inputs = Inputs(self, plan, controls)
-        offsets = lru_cache(maxsize=CELLS_PER_SOLVE)(inputs.offsets)
+        populations = lru_cache(maxsize=CELLS_PER_SOLVE)(inputs.population)
         for index in wanted:
             start = index * chunk_cells
             stop = min(start + chunk_cells, plan.n_cells)
-            parts = []
+            moved, decoded = [], []
             for s in range(start, stop, CELLS_PER_SOLVE):
                 cells = np.arange(s, min(s + CELLS_PER_SOLVE, stop))
-                condition = plan.condition_of(cells)
-                present, row = np.unique(condition, return_inverse=True)
-                offset = torch.stack([offsets(int(k)) for k in present])[torch.from_numpy(row).to(self.device)]
-                x, source = inputs.moved(cells, CELLS_PER_SOLVE)
-                parts.append(((x - offset).clamp_min(0).cpu().numpy(), condition, source))
-            all_x, all_conditions, all_sources = (np.concatenate(part) for part in zip(*parts, strict=True))
-            library_size = controls.library_size[all_sources]
-            yield CellChunk(index, start, all_x, all_conditions, all_sources, library_size)
+                moved.append(inputs.moved(cells, CELLS_PER_SOLVE))
+                present, row = np.unique(moved[-1].condition, return_inverse=True)
+                population = torch.stack([populations(int(k)) for k in present])[torch.from_numpy(row).to(self.device)]
+                draw = partial(plan.draw_uniform, cells, controls.x.shape[1])
+                decoded.append(self.decoder.decode(moved[-1], population, draw))
+            drawn = [part.counts for part in decoded if part.counts is not None]
+            yield CellChunk(
+                index,
+                start,
+                x=np.concatenate([part.x for part in decoded]),
+                counts=np.concatenate(drawn) if drawn else None,
+                condition=np.concatenate([part.condition for part in moved]),
+                source=np.concatenate([part.source for part in moved]),
+                library_size=np.concatenate([part.library_size for part in decoded]),
+            )
 
 
 class Inputs:
@@ -228,18 +246,11 @@ class Inputs:
         self.controls = controls
         self.codes = engine.codebook.encode(plan.conditions)
         self.batches = engine.codebook.batch_codes(controls.batches)
-        self.population, self.population_of = self._populations()
+        self.populations, self.population_of = self._populations()
 
     @torch.no_grad()
-    def moved(self, cells: IntArray, rows: int) -> tuple[torch.Tensor, IntArray]:
-        """(n, G) numbered cells of the plan, below 0 where the effect leads there, and their (n,) source rows.
-
-        Latents cannot hold gene-level noise. So what they miss of the control cell is carried over, moved by the mean
-        effect that the condition had on it in training:
-
-            x = decode(z_1) + [x_control - decode(z_control)] + outside
-
-        Control conditions come out as the control cells themselves.
+    def moved(self, cells: IntArray, rows: int) -> MovedCells:
+        """The numbered cells of the plan, moved.
 
         Args:
             rows: the network sees arrays of exactly so many rows, at least n: shapes decide rounding.
@@ -254,19 +265,33 @@ class Inputs:
 
         x_control = self._dense(source)
         z_control = engine.autoencoder.encode(x_control)
-        controls = ControlBatch(z_control, self.population, self.population_of[k].to(engine.device))
+        controls = ControlBatch(z_control, self.populations, self.population_of[k].to(engine.device))
         z_0 = engine.transport.start(controls, coded, noise("start"))
         z_1 = engine.solver.solve(engine.transport.dynamics(controls, coded), z_0, noise)
-        carried_over = x_control - engine.autoencoder.decode(z_control)
-        x = engine.autoencoder.decode(z_1) + carried_over + engine.guidance * self._outside(condition)
-        x = torch.where((coded.perturbations == 0).all(dim=1, keepdim=True), x_control, x)
-        return x[: len(cells)], source[: len(cells)]
+        n = len(cells)
+        lost = ~torch.isfinite(z_1[:n]).all(dim=1)
+        if bool(lost.any()):
+            first = int(condition[int(lost.int().argmax())])
+            raise DataError(
+                f"{int(lost.sum())} of {n} simulated cells have latents that are not finite, first in condition "
+                f"{self.plan.conditions[first].label!r}; the model diverged, train it with a lower learning rate"
+            )
+        return MovedCells(
+            self.plan.conditions,
+            condition[:n],
+            source[:n],
+            self.controls.counts[source[:n]].toarray(),
+            x_control[:n],
+            z_control[:n],
+            z_1[:n],
+            self.controls.library_size[source[:n]],
+        )
 
-    def offsets(self, k: int) -> torch.Tensor:
-        """(G,) what to take from the cells of condition k before they are cut off at 0, so that means are kept."""
-        alone = Inputs(self.engine, self.plan.only(k, CELLS_PER_OFFSET), self.controls)
-        x, _ = alone.moved(np.arange(CELLS_PER_OFFSET), CELLS_PER_OFFSET)
-        return offsets_to_nonnegative(x)
+    @torch.no_grad()
+    def population(self, k: int) -> torch.Tensor:
+        """What the decoder must know of the population of condition k."""
+        alone = Inputs(self.engine, self.plan.only(k, CELLS_PER_POPULATION), self.controls)
+        return self.engine.decoder.population(alone.moved(np.arange(CELLS_PER_POPULATION), CELLS_PER_POPULATION))
 
     @torch.no_grad()
     def _populations(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -284,14 +309,6 @@ class Inputs:
 
     def _dense(self, rows: IntArray) -> torch.Tensor:
         return torch.from_numpy(self.controls.x[rows].toarray()).to(self.engine.device)
-
-    def _outside(self, condition: IntArray) -> torch.Tensor:
-        """(B, G) mean effect outside the latents for each cell, or (1, 1) zero."""
-        if self.engine.outside is None:
-            return torch.zeros(1, 1, device=self.engine.device)
-        present, row = np.unique(condition, return_inverse=True)
-        effects = np.stack([self.engine.outside.shift(self.plan.conditions[k]) for k in present])
-        return torch.from_numpy(effects[row]).to(self.engine.device)
 
 
 def _through_streams(number: IntArray, size: int, stream: Callable[[int], NDArray[Any]]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """`Simulator`: a trained run as a Python object."""
 
 import hashlib
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ import numpy as np
 import pandas as pd
 
 from gensim import build
-from gensim.config import Config, DataConfig, for_sampling
+from gensim.autoencoder.base import Autoencoder
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.config import Config, CountAutoencoderConfig, DataConfig, for_sampling
 from gensim.data.in_memory import AnnData, read_store, write_file
 from gensim.data.request import Request, read_request, request_of
-from gensim.data.scale import from_log1p_cp10k
 from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
+from gensim.decoding import CountDecoder, Decoder, LogDecoder
 from gensim.errors import CheckpointError
 from gensim.nn.compiled import compile_fields
 from gensim.perturbations.codebook import Codebook
@@ -28,9 +31,11 @@ from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Plan, make_plan
 from gensim.store import CellStore
 from gensim.store_schema import StoreSchema
 from gensim.training.checkpoint import load_weights
-from gensim.training.run_folder import IN_LATENTS, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.training.run_folder import IN_LATENTS, ON_LIBRARY_SIZE, ON_THETA, OUTSIDE_LATENTS, CellIndex, RunFolder
 from gensim.transport.guidance import Guided
 from gensim.types import CellChunk, Condition
+
+log = logging.getLogger("gensim")
 
 BYTES_PER_CHUNK = 32 * 2**20
 
@@ -62,9 +67,8 @@ class Simulation:
     def write_chunks(self, store: CellStore, wanted: Iterable[int]) -> Iterator[int]:
         """Simulate the chunks `wanted`, store them on the declared scale, and yield the cells of each."""
         for chunk in self.chunks(wanted):
-            x = from_log1p_cp10k(chunk.x, self.schema.scale, chunk.library_size)
-            counts = x if self.schema.scale == "counts" else None
-            store.write(chunk, x, Pseudobulk.of(chunk.x, counts, chunk.condition))
+            counts = chunk.counts if self.schema.scale == "counts" else None
+            store.write(chunk, chunk.x if counts is None else counts, Pseudobulk.of(chunk.x, counts, chunk.condition))
             yield len(chunk)
 
     def to_anndata(self) -> AnnData:
@@ -117,20 +121,21 @@ class Simulator:
         transport = build.build_transport(config, codebook, autoencoder.n_latents)
         load_weights(folder.best, transport)
         on = build.choose_device(device)
-        outside = MeanEffects.load(folder.prepared / OUTSIDE_LATENTS) if config.anchor == "mean_effect" else None
         # What was used is kept with the cells, so that no other device goes on with them in another precision.
         config = config.model_copy(update={"solver": build.with_precision(config.solver, on)})
         solver = build.build_solver(config.solver, on)
         transport = transport.to(on).eval()
         if config.solver.compile:
             compile_fields(transport, on)
+        autoencoder = autoencoder.to(on).eval()
+        measures_all = config.data.library_size_column is None and genes["genes"] == genes["all_genes"]
+        decoder = _decoder(config, folder, autoencoder, measures_all)
         engine = Engine(
             Guided(transport, config.guidance) if config.guidance != 1 else transport,
-            autoencoder.to(on).eval(),
+            autoencoder,
             solver,
             codebook,
-            outside,
-            config.guidance,
+            decoder,
             build.population_cells(config),
             on,
         )
@@ -182,8 +187,13 @@ class Simulator:
     def weights_digest(self) -> str:
         """Of all files that were fitted: cells of two models are not put into one store."""
         made = hashlib.blake2b(digest_size=16)
-        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", IN_LATENTS, OUTSIDE_LATENTS)
-        for file in (self.run.best, *(self.run.prepared / name for name in fitted)):
+        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", IN_LATENTS)
+        maybe = (
+            self.run.gene_effects,
+            *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_THETA, ON_LIBRARY_SIZE)),
+        )
+        files = [self.run.best, *(self.run.prepared / name for name in fitted), *(f for f in maybe if f.is_file())]
+        for file in files:
             made.update(file.read_bytes())
         return made.hexdigest()
 
@@ -228,12 +238,41 @@ class Simulator:
         provenance |= {
             "run": str(self.run.path),
             "seed": plan.seed,
-            "sampling": self.config.model_dump(mode="json", include={"transport", "solver", "guidance"}),
+            "sampling": self.config.model_dump(
+                mode="json", include={"transport", "solver", "guidance", "cells", "autoencoder"}
+            ),
             "request_digest": digest([c.key for c in plan.conditions], plan.ends.tolist()),
             "controls_digest": controls_digest,
             "weights_digest": self.weights_digest,
         }
-        return StoreSchema(self.genes, data.scale, plan.n_cells, chunk_cells, table, sources, provenance)
+        scale = self.config.cells or data.scale
+        return StoreSchema(
+            self.genes, scale, plan.n_cells, chunk_cells, table, sources, provenance, integers=scale == "counts"
+        )
+
+
+def _decoder(config: Config, run: RunFolder, autoencoder: Autoencoder, measures_all: bool) -> Decoder:
+    """How the cells of a run come out of its latents."""
+
+    def effects(path: Path) -> MeanEffects | None:
+        return MeanEffects.load(path) if config.anchor == "mean_effect" and path.is_file() else None
+
+    if not isinstance(autoencoder, CountAutoencoder):
+        outside = effects(run.prepared / OUTSIDE_LATENTS)
+        return LogDecoder(autoencoder, outside, config.guidance, config.data.scale == "counts", measures_all)
+    if config.anchor == "mean_effect" and not run.gene_effects.is_file():
+        log.warning("run %r is still in training: what it misses of single genes is not known yet", str(run.path))
+    counting: CountAutoencoderConfig = config.autoencoder  # type: ignore[assignment]
+    predicted = counting.library_size == "predicted"
+    return CountDecoder(
+        autoencoder,
+        gene_effects=effects(run.gene_effects),
+        theta_effects=effects(run.prepared / ON_THETA),
+        library_effects=MeanEffects.load(run.prepared / ON_LIBRARY_SIZE) if predicted else None,
+        guidance=config.guidance,
+        carried=counting.noise == "carried",
+        measures_all=measures_all,
+    )
 
 
 def _perturbation_text(condition: Condition, control_label: str, separator: str) -> str:

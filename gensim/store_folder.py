@@ -15,7 +15,7 @@ from gensim.store_schema import StoreSchema
 OURS = ("cells", "marks", "replaced", "request.json")
 """All that a folder of an unfinished store holds, besides the temporary file of its request."""
 
-READABLE_PARTS = ("n_cells", "chunk_cells", "scale", "n_genes")
+READABLE_PARTS = ("n_cells", "chunk_cells", "scale", "integers", "n_genes")
 """Parts of a request whose values say something to people; the others are digests."""
 
 

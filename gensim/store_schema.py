@@ -51,9 +51,11 @@ class StoreSchema:
             The column ``condition`` holds the labels. Text becomes categorical, numbers and booleans stay.
         sources: one row per source cell in the order of `CellChunk.source`, indexed by unique names; columns as above.
         provenance: JSON-serialisable facts about how the cells are made; kept in ``uns["gensim"]``.
+        integers: X holds whole numbers, int32 on disk, and not float32; only for sampled ``counts``.
 
     Raises:
-        DataError: no cells, a repeated gene or source, a column that cannot be stored, or provenance that is not JSON.
+        DataError: no cells, integers on another scale, a repeated gene or source, a column that cannot be stored, or
+            provenance that is not JSON.
     """
 
     genes: tuple[str, ...]
@@ -63,6 +65,7 @@ class StoreSchema:
     conditions: pd.DataFrame
     sources: pd.DataFrame
     provenance: dict[str, Any]
+    integers: bool = False
     columns: tuple[ObsColumn, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +90,8 @@ class StoreSchema:
     def _check_shape(self) -> None:
         if self.scale not in SCALES:
             raise DataError(f"scale {self.scale!r} is unknown{nearest(self.scale, SCALES)}; it is one of {SCALES}")
+        if self.integers and self.scale != "counts":
+            raise DataError(f"a store of integers holds counts, got scale {self.scale!r}; use scale='counts' for them")
         if self.n_cells < 1 or self.chunk_cells < 1:
             raise DataError(
                 f"a store needs at least one cell, in chunks of at least one, got n_cells={self.n_cells}"
@@ -134,6 +139,7 @@ class StoreSchema:
             "n_cells": self.n_cells,
             "chunk_cells": self.chunk_cells,
             "scale": self.scale,
+            "integers": self.integers,
             "n_genes": len(self.genes),
             "genes": digest(self.genes),
             "conditions": digest(tables["condition"]),

@@ -247,6 +247,7 @@ class CellChunk:
         index: position of the chunk in the plan.
         start: position of its first cell in the plan.
         x: (n, G) float32, log1p CP10k, not negative.
+        counts: (n, G) int64 counts of the same cells; None where the screen has no counts.
         condition: (n,) int64 row of the plan's table of conditions.
         source: (n,) int64 row of the control cells that each cell was started from.
         library_size: (n,) float32 counts that the cell has over all genes of its screen.
@@ -255,6 +256,7 @@ class CellChunk:
     index: int
     start: int
     x: FloatArray
+    counts: IntArray | None
     condition: IntArray
     source: IntArray
     library_size: FloatArray

@@ -260,7 +260,7 @@ def test_a_run_of_another_version(refused, work, tmp_path):
         ("evaluate", work / "cells.zarr", "--run", run),
         ("train", "--config", work / "config.yaml", "--device", "cpu", f"run={run}"),
     ):
-        assert "has format 99, written by gensim 7.0; this version reads format 2" in refused(*command)
+        assert "has format 99, written by gensim 7.0; this version reads format 3" in refused(*command)
     (run / "provenance.json").write_text("{")
     assert "cannot be read" in refused("sample", "--run", run, "--out", tmp_path / "x.zarr", "--device", "cpu")
 
@@ -274,6 +274,7 @@ def test_predictions_and_truths_that_cannot_be_scored(refused, work, tmp_path):
     cells.write_h5ad(tmp_path / "cells.h5ad")
     assert "position 3 is 'g3' in the one and 'new' in the other" in refused(*evaluate)
     cells.var_names = names
+    cells.X = cells.X.astype(np.float32)
     cells.X[5, 1] = np.nan
     cells.write_h5ad(tmp_path / "cells.h5ad")
     assert "values that are not finite" in refused(*evaluate)

@@ -9,6 +9,8 @@ from scipy.spatial.distance import cdist, pdist
 from gensim.data.cell_source import ArrayCells
 from gensim.errors import DataError
 from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.metrics import catalogue, two_sample
+from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
@@ -44,11 +46,13 @@ def inputs(prediction, truth=TRUTH, controls=CONTROLS, effects=None):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Matrices this small only lose by being shared among threads, most of all on a busy machine."""
+def quick():
+    """One thread, as matrices this small only lose by being shared among several, and forests of two trees."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_sample, "TREES", 2)
+        yield
     torch.set_num_threads(before)
 
 
@@ -83,9 +87,12 @@ def test_exact_training_mean_scores_one_where_seen_and_not_where_unseen(of_truth
 def test_model_that_is_the_control_scores_zero():
     prediction = gaussian(5, [(condition, 0.0) for condition in CONDITIONS], n=30)
     evaluation = evaluate(inputs(prediction))
-    for (row, metric), score in evaluation.group("all").scores.items():
-        assert row == "model"
-        assert score.value == pytest.approx(0.0, abs=0.05), metric
+    scores = evaluation.group("all").scores
+    assert {row for row, _ in scores} == {"model"}
+    for metric in (*ENERGIES, "l2_delta", "c2st_auc_logistic"):
+        assert scores["model", metric].value == pytest.approx(0.0, abs=0.05), metric
+    # No cell has a zero, so no row is nearer than another.
+    assert "no effect to score" in scores["model", "zero_fraction_error"].reason
     assert [group.name for group in evaluation.groups] == ["all"]
     assert all(result.seen is None for result in evaluation.results)
 
@@ -116,6 +123,76 @@ def test_values_without_halves_equal_an_oracle():
     assert "replicate: the condition has 3 real cells" in result.scores["model", "l2_delta"].reason
 
 
+def test_what_means_do_not_show_equals_an_oracle():
+    truth, prediction = gaussian(23, PERTURBED[:1], n=3), gaussian(24, PERTURBED[:1], n=10)
+    prediction.x[:4, 5] = 0
+    (result,) = evaluate(inputs(prediction, truth)).results
+    found = {metric.key: result.measurements["model", metric.key] for metric in CATALOGUE}
+    x, y = np.float64(truth.x), np.float64(prediction.x)
+    expected = np.median(y.var(0, ddof=1) / x.var(0, ddof=1))
+    assert found["variance_ratio"].value == pytest.approx(expected, rel=1e-9)
+    assert found["zero_fraction_error"].value == pytest.approx(0.4 / N_GENES, rel=1e-12)
+    difference = np.corrcoef(y, rowvar=False) - np.corrcoef(x, rowvar=False)
+    assert found["correlation_error"].value == pytest.approx(np.linalg.norm(difference) / N_GENES, rel=1e-9)
+    for metric in ("c2st_auc_logistic", "c2st_auc_forest"):
+        assert "3 real and 10 predicted cells" in found[metric].reason
+    for name, cells in (("real", x), ("model", y)):
+        mean, variance = result.moments[name]
+        np.testing.assert_allclose(mean, cells.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(variance, cells.var(0, ddof=1), rtol=1e-6)
+
+
+def test_model_that_is_the_truth_has_its_spread_and_genes_and_cannot_be_told(of_truth):
+    averages = of_truth.group("all").averages
+    # The median over 20 genes of ratios of 30 cells to 30, over 5 conditions: a standard error of about 0.04.
+    for row in ("model", "replicate", "no_change"):
+        assert averages[row, "variance_ratio"].value == pytest.approx(1.0, abs=0.15)
+    # 30 against 30 cells, 5 repeats of 5 conditions: one such area has a standard error of 0.075.
+    for row in ("model", "replicate"):
+        assert averages[row, "c2st_auc_logistic"].value == pytest.approx(0.5, abs=0.1)
+        assert averages[row, "des_wilcoxon"].value > 0.8
+    assert averages["no_change", "c2st_auc_logistic"].value > 0.9
+    assert averages["no_change", "des_wilcoxon"].value == 0.0
+
+
+def test_a_metric_of_the_first_repeat_has_neither_spread_nor_scores_of_conditions(of_truth):
+    for result in of_truth.results:
+        assert result.measurements["model", "c2st_auc_logistic"].spread > 0
+        forest = result.measurements["model", "c2st_auc_forest"]
+        assert 0 <= forest.value <= 1
+        assert forest.spread is None
+        assert result.scores["model", "c2st_auc_forest"].value is None
+        assert "one repeat" in result.scores["model", "c2st_auc_forest"].reason
+    assert of_truth.group("all").scores["model", "c2st_auc_forest"].value is not None
+
+
+def test_differential_expression_is_tested_once_per_population_against_controls_of_its_own(monkeypatch):
+    tested = []
+
+    def remember(x, controls):
+        tested.append(({cell.tobytes() for cell in x}, {cell.tobytes() for cell in controls}))
+        return test(x, controls)
+
+    test = catalogue.differential_expression
+    monkeypatch.setattr(catalogue, "differential_expression", remember)
+    prediction = gaussian(25, PERTURBED[:1], n=30)
+    effects = MeanEffects(CONDITIONS[:1], EFFECTS[:1])
+    evaluate(inputs(prediction, gaussian(26, PERTURBED[:1]), effects=effects), n_repeats=2, max_cells=40)
+    # No change, training mean and model once; reference and replicate in each of two repeats.
+    assert len(tested) == 3 + 2 * 2
+    of_model = [controls for x, controls in tested if x == {cell.tobytes() for cell in prediction.x}]
+    (whole,) = of_model
+    assert len(whole) == 40, "200 controls, of which at most max_cells are held"
+    drawn = [controls for x, controls in tested if x == controls]
+    assert len(drawn) == 1, "no change is tested against the very controls it consists of"
+    assert drawn[0] in [controls for x, controls in tested if x != controls], "and the training mean against the same"
+    halves = [controls for _, controls in tested if len(controls) == 20]
+    assert len(halves) == 4
+    assert all(half < whole for half in halves)
+    pairs = [(a, b) for i, a in enumerate(halves) for b in halves[i + 1 :] if not a & b]
+    assert len(pairs) == 2, "reference and replicate of a repeat share no control"
+
+
 def test_shared_controls_do_not_make_effects_of_nothing_correlate():
     """Without any effect and with few controls, effects taken against one control mean would correlate by about 0.8."""
     contexts = [(("donor", f"D{i}"),) for i in range(15)]
@@ -140,23 +217,26 @@ def test_one_predicted_cell_leaves_effects_only():
         assert measurement.value is None
         assert "second population has 1 cell" in measurement.reason
     assert result.measurements["model", "l2_delta"].value > 0
+    assert "predicted population has 1 cell" in result.measurements["model", "variance_ratio"].reason
+    assert result.moments == {}
 
 
 def test_single_control_cell_leaves_no_correlation():
-    evaluation = evaluate(inputs(gaussian(13, PERTURBED), controls=gaussian(14, [(CONTROL, 0.0)], n=1)))
+    evaluation = evaluate(inputs(gaussian(13, PERTURBED), controls=gaussian(14, [(CONTROL, 0.0)], n=1)), n_repeats=2)
     estimate = evaluation.group("all").averages["model", "pearson_delta"]
     assert estimate.value is None
     assert "1 held-back control cell" in estimate.reason
+    assert "1 held-back control cell" in evaluation.group("all").averages["model", "des_wilcoxon"].reason
 
 
 def test_values_do_not_depend_on_the_other_conditions():
     prediction = gaussian(15, PERTURBED)
-    together = evaluate(inputs(prediction), seed=7).results[3]
+    together = evaluate(inputs(prediction), seed=7, n_repeats=2).results[3]
     only = ArrayCells(GENES, CONDITIONS[3:4], np.zeros(60, dtype=np.int64), TRUTH.read(TRUTH.rows(CONDITIONS[3])))
-    (alone,) = evaluate(inputs(prediction, only), seed=7).results
+    (alone,) = evaluate(inputs(prediction, only), seed=7, n_repeats=2).results
     # The order of summation differs with nothing here, so the numbers are the same.
     assert dict(alone.measurements) == dict(together.measurements)
-    (other,) = evaluate(inputs(prediction, only), seed=8).results
+    (other,) = evaluate(inputs(prediction, only), seed=8, n_repeats=2).results
     assert other.measurements["model", "l2_delta"] != together.measurements["model", "l2_delta"]
 
 
@@ -169,7 +249,7 @@ def test_no_more_cells_are_read_at_once_than_allowed():
             return ArrayCells.read(self, rows)
 
     prediction = Counting(GENES, CONDITIONS, *(getattr(gaussian(16, PERTURBED), n) for n in ("condition_of", "x")))
-    (result, *_) = evaluate(inputs(prediction), max_cells=25).results
+    (result, *_) = evaluate(inputs(prediction), n_repeats=1, max_cells=25).results
     assert max(Counting.largest) == 25
     assert (result.cells["predicted"], result.cells["predicted_used"], result.cells["truth_used"]) == (60, 25, 25)
     assert result.cells["controls_drawn"] == 25

@@ -11,10 +11,10 @@ FLOORS = [
     ("words", ["types", "errors", "seeding", "config"]),
     ("mechanisms", [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
-        "provenance", "metrics.distances",
+        "provenance", "metrics.distances", "count_grid",
     ]),
     ("domain", ["data", "perturbations", "autoencoder", "transport", "baselines", "metrics"]),
-    ("jobs", ["training", "simulate", "evaluate"]),
+    ("jobs", ["training", "simulate", "decoding", "evaluate", "export"]),
     ("wiring", ["build", "simulator", "jobs", "cli"]),
 ]  # fmt: skip
 ONLY_HOME = {

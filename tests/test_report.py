@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 
 from gensim.metrics.catalogue import CATALOGUE
@@ -27,7 +28,9 @@ def result(name, seen, without=()):
     }
     scores = {("model", key): Estimate(0.75, None, None, 1) for key in KEYS}
     cells = {"truth": 9, "truth_used": 8, "predicted": 7, "predicted_used": 6, "controls": 5, "controls_drawn": 5}
-    return ConditionResult(Condition((name,)), seen, cells, (1.0, 0.5, 0.25), measurements, scores)
+    genes = np.linspace(1, 2, 4, dtype=np.float32)
+    moments = {"real": (genes, genes), "model": (genes, genes / 2)}
+    return ConditionResult(Condition((name,)), seen, cells, (1.0, 0.5, 0.25), measurements, scores, moments)
 
 
 @pytest.fixture
@@ -44,7 +47,9 @@ def test_averages_take_the_conditions_that_have_a_value(evaluation):
     assert group.scores["model", KEYS[2]].value == pytest.approx(0.75)
     assert (group.scores["model", KEYS[1]].value, group.scores["model", KEYS[1]].n) == (0.75, 1)
     assert evaluation.group("unseen").averages["model", KEYS[0]].reason == "too few cells"
-    assert all(metric != "pearson_delta" for _, metric in group.scores)
+    higher_or_nearest = {metric.key for metric in CATALOGUE if metric.better != "lower"}
+    assert higher_or_nearest == {"pearson_delta", "variance_ratio", "des_wilcoxon"}
+    assert {metric for _, metric in group.scores} == set(KEYS) - higher_or_nearest
 
 
 def test_json_is_strict_and_holds_reasons_catalogue_and_provenance(evaluation):
@@ -52,6 +57,8 @@ def test_json_is_strict_and_holds_reasons_catalogue_and_provenance(evaluation):
     assert content["provenance"] == {"run": "digest"}
     assert [row["key"] for row in content["catalogue"]] == KEYS
     assert content["catalogue"][0]["range"] == [0.0, None]
+    assert {row["key"]: row["better"] for row in content["catalogue"]}["variance_ratio"] == "nearest"
+    assert {row["key"]: row["repeats"] for row in content["catalogue"] if row["repeats"]} == {"c2st_auc_forest": 1}
     second = content["conditions"][1]
     assert second["values"]["model"][KEYS[0]] == {
         "value": None,
@@ -86,12 +93,31 @@ def test_text_shows_rows_intervals_notes_and_what_was_left_out(evaluation):
     assert all(metric.name in text.replace("\n", " ") for metric in CATALOGUE)
 
 
+def test_text_has_a_line_per_metric_that_two_hundred_columns_hold(evaluation):
+    lines = as_text(evaluation).splitlines()
+    assert max(len(line) for line in lines) <= 200
+    start = lines.index("all: 2 conditions")
+    table = lines[start : lines.index("all: scores")]
+    assert table[2].split() == ["metric", *VALUES]
+    heads = {metric.key: line for metric in CATALOGUE for line in table if line.split()[:1] == [metric.key]}
+    assert list(heads) == KEYS, "each on one line, though five rows have intervals"
+    assert heads["variance_ratio"].split()[1] == "→1"
+    assert heads["des_wilcoxon"].split()[1] == "↑"
+    assert heads["l2_delta"].split()[1:4] == ["↓", "5.5", "[5,"]
+    scored = lines[lines.index("all: scores") : lines.index("seen: 1 conditions")]
+    assert scored[2].split() == ["metric", "training_mean", "gaussian_map", "model"]
+    assert not any("pearson_delta" in line or "variance_ratio" in line for line in scored)
+    assert "c2st_auc_forest is taken in 1 of the 5 repeats" in lines
+
+
 def test_files_are_whole_and_replace_older_ones(evaluation, tmp_path):
     folder = tmp_path / "new" / "report"
     write_report(evaluation, folder)
     (folder / "metrics.json").write_text("old")
-    report, metrics, table = write_report(evaluation, folder, {"seed": 3})
+    report, metrics, table, figure = write_report(evaluation, folder, {"seed": 3})
     assert json.loads(metrics.read_text())["provenance"] == {"seed": 3}
     assert report.read_text() == as_text(evaluation)
     assert table.read_text() == as_csv(evaluation)
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", "metrics.json", "report.txt"]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    names = ["mean_variance.png", "metrics.csv", "metrics.json", "report.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == names

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.data.request import request_of
+from gensim.decoding import LogDecoder
 from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
@@ -21,7 +22,7 @@ A, CONTROL = Condition(("A",)), Condition(())
 
 def controls(n: int = 5) -> Controls:
     x = sparse.csr_matrix(np.arange(2.0 * n, dtype=np.float32).reshape(n, 2))
-    return Controls(x, [f"c{i}" for i in range(n)], [CONTROL] * n, [""] * n, np.ones(n, np.float32))
+    return Controls(x, x, [f"c{i}" for i in range(n)], [CONTROL] * n, [""] * n, np.ones(n, np.float32))
 
 
 class MoveByOne(Transport):
@@ -49,12 +50,19 @@ def engine(guidance: float = 1.0) -> Engine:
     effects = MeanEffects((A,), np.zeros((1, 1), np.float32))
     codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), effects)
     outside = MeanEffects((A,), np.array([[0.0, -0.5]], np.float32))
-    return Engine(MoveByOne(), autoencoder, Euler(2), codebook, outside, guidance, 0, torch.device("cpu"))
+    decoder = LogDecoder(autoencoder, outside, guidance, has_counts=False, measures_all=False)
+    return Engine(MoveByOne(), autoencoder, Euler(2), codebook, decoder, 0, torch.device("cpu"))
+
+
+def log_decoder(guidance: float = 1.0) -> LogDecoder:
+    decoder = engine(guidance).decoder
+    assert isinstance(decoder, LogDecoder)
+    return decoder
 
 
 def two_controls() -> Controls:
     x = sparse.csr_matrix(np.array([[5, 4], [1, 0]], np.float32))
-    return Controls(x, ["c0", "c1"], [CONTROL] * 2, [""] * 2, np.ones(2, np.float32))
+    return Controls(x, x, ["c0", "c1"], [CONTROL] * 2, [""] * 2, np.ones(2, np.float32))
 
 
 def test_a_cell_by_hand():
@@ -64,24 +72,31 @@ def test_a_cell_by_hand():
     Control conditions stay as they are.
     """
     plan = make_plan(request_of([A, CONTROL], [2, 2]), two_controls(), seed=0)
-    x, source = Inputs(engine(), plan, two_controls()).moved(np.arange(4), 8)
+    cells = Inputs(engine(), plan, two_controls()).moved(np.arange(4), 8)
     expected = torch.tensor([[[7.0, 3.5], [3.0, -0.5]], [[5.0, 4.0], [1.0, 0.0]]])
-    torch.testing.assert_close(x, expected[[0, 0, 1, 1], source])
+    torch.testing.assert_close(log_decoder().moved(cells), expected[[0, 0, 1, 1], cells.source])
 
 
 def test_guidance_holds_outside_the_latents_too():
     """Three times the effect of -0.5 on gene 1."""
     plan = make_plan(request_of([A], [1]), two_controls(), seed=0)
-    (plain, _), (guided, _) = (Inputs(engine(g), plan, two_controls()).moved(np.arange(1), 4) for g in (1.0, 3.0))
+    cells = Inputs(engine(), plan, two_controls()).moved(np.arange(1), 4)
+    plain, guided = (log_decoder(guidance).moved(cells) for guidance in (1.0, 3.0))
     torch.testing.assert_close(guided - plain, torch.tensor([[0.0, -1.0]]))
 
 
-def test_cells_are_cut_off_at_0_and_their_mean_is_kept():
-    """The mean of gene 1 over (3.5, -0.5) is 1.5; (3, 0) has it, and no cell is below 0."""
+def test_cells_are_cut_off_at_0_with_their_mean_kept_and_drawn_as_counts():
+    """Gene 1 has the mean 1.5 over (3.5, -0.5); (3, 0) has it, and no cell is below 0. The library sizes make whole
+    counts of all values, so the draws change nothing."""
     plan = make_plan(request_of([A, CONTROL], [6, 2]), two_controls(), seed=0)
     (chunk,) = engine().chunks(plan, two_controls(), CELLS_PER_SOLVE, [0])
-    expected = np.array([[[7, 3], [3, 0]], [[5, 4], [1, 0]]], np.float32)
-    np.testing.assert_allclose(chunk.x, expected[chunk.condition, chunk.source], atol=1e-6)
+    expected = np.array([[[7, 3], [3, 0]], [[5, 4], [1, 0]]], np.float32)[chunk.condition, chunk.source]
+    # One count of a cell without counts is its smallest value; the draws leave the neighbours of what is expected.
+    one = np.expm1(np.array([[4.0], [1.0]]))[chunk.source]
+    counts = np.expm1(chunk.x) / one
+    np.testing.assert_allclose(counts, np.round(counts), rtol=1e-4)
+    assert (np.abs(np.expm1(chunk.x) - np.expm1(expected)) < one).all()
+    assert chunk.counts is None
     assert chunk.condition.tolist() == [0] * 6 + [1] * 2
 
 

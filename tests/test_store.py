@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import zarr
 
+from gensim.data.in_memory import read_store
 from gensim.errors import DataError, StoreError
 from gensim.pseudobulk import Pseudobulk
 from gensim.store import CellStore
@@ -64,8 +65,9 @@ def chunk_of(schema, index):
     """Arguments of `CellStore.write` for one chunk."""
     counts, x_log, condition, source, library = cells(schema.n_cells)
     rows = slice(index * schema.chunk_cells, min((index + 1) * schema.chunk_cells, schema.n_cells))
-    chunk = CellChunk(index, rows.start, x_log[rows], condition[rows], source[rows], library[rows])
     in_counts = schema.scale == "counts"
+    drawn = counts[rows].astype(np.int64) if in_counts else None
+    chunk = CellChunk(index, rows.start, x_log[rows], drawn, condition[rows], source[rows], library[rows])
     partial = Pseudobulk.of(x_log[rows], counts[rows] if in_counts else None, condition[rows])
     return chunk, counts[rows] if in_counts else x_log[rows], partial
 
@@ -149,6 +151,55 @@ def test_log_scale_keeps_log_and_sums_cp10k(tmp_path):
     expected = [np.expm1(x_log[condition == k].astype(float)).sum(axis=0) for k in range(3)]
     np.testing.assert_allclose(store.pseudobulk().count_sum, expected, rtol=1e-12)
     np.testing.assert_array_equal(ad.read_zarr(store.finish()).X, x_log)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "int64"])
+def test_sampled_counts_are_kept_as_integers(tmp_path, dtype):
+    """The largest count is above 2**24, where float32 has gaps; it is itself one that float32 has."""
+    store = CellStore.create(tmp_path / "cells.zarr", make_schema(integers=True))
+    largest = 2**31 - 128
+    for index in range(store.n_chunks):
+        chunk, x, partial = chunk_of(store.schema, index)
+        x = x.astype(dtype)
+        x[0, 0] = largest
+        store.write(chunk, x, partial)
+    bulk = store.pseudobulk()
+    back = read_store(store.finish())
+    expected = cells()[0].astype(np.int64)
+    expected[::CHUNK, 0] = largest
+    assert back.X.dtype == np.int32
+    np.testing.assert_array_equal(back.X, expected)
+    assert bulk.scale == "counts"
+    assert zarr.open_group(tmp_path / "cells.zarr", mode="r")["X"].dtype == "int32"
+
+
+def test_pseudobulk_of_integers_is_that_of_the_same_floats():
+    counts, x_log, condition, _, _ = cells()
+    floats, integers = (Pseudobulk.of(x_log, counts.astype(dtype), condition) for dtype in ("float32", "int32"))
+    for name, array in floats.to_arrays().items():
+        assert array.tobytes() == integers.to_arrays()[name].tobytes(), name
+
+
+def test_integers_that_float32_cannot_hold_are_kept(tmp_path):
+    store = CellStore.create(tmp_path / "cells.zarr", make_schema(integers=True, n_cells=1))
+    chunk, x, partial = chunk_of(store.schema, 0)
+    x = x.astype(np.int32)
+    x[0, :2] = 2**31 - 1, 2**24 + 1
+    store.write(chunk, x, partial)
+    assert read_store(store.finish()).X[0, :2].tolist() == [2**31 - 1, 2**24 + 1]
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, np.nan, np.inf, 2.0**31])
+def test_what_is_no_int32_is_refused_where_the_store_has_integers(tmp_path, value):
+    store = CellStore.create(tmp_path / "cells.zarr", make_schema(integers=True))
+    chunk, x, partial = chunk_of(store.schema, 1)
+    x = x.copy()
+    x[2, 3] = value
+    with pytest.raises(
+        DataError, match=r"chunk 1 has (values in counts|counts that are not whole numbers below 2\*\*31)"
+    ):
+        store.write(chunk, x, partial)
+    assert 1 in store.missing_chunks()
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
@@ -278,6 +329,7 @@ def test_what_is_not_an_anndata_store_is_never_overwritten(tmp_path, kind):
     ("changes", "difference"),
     [
         ({"n_cells": 24}, r"n_cells \(23 there, 24 here\)"),
+        ({"integers": True}, "in integers"),
         ({"scale": "log1p_cp10k"}, r"scale \('counts' there, 'log1p_cp10k' here\)"),
         ({"genes": ("geneX", *GENES[1:])}, "in genes"),
         ({"conditions": CONDITIONS.assign(dose=[np.nan, 0.5, 3.0])}, "in conditions"),
@@ -326,7 +378,7 @@ def test_write_refuses_what_does_not_fit(tmp_path):
     chunk, x, partial = chunk_of(store.schema, 1)
 
     def changed(**changes):
-        names = ("index", "start", "x", "condition", "source", "library_size")
+        names = ("index", "start", "x", "counts", "condition", "source", "library_size")
         return CellChunk(**{**{name: getattr(chunk, name) for name in names}, **changes})
 
     for bad, message in [
@@ -353,6 +405,7 @@ def test_write_refuses_what_does_not_fit(tmp_path):
     [
         ({"n_cells": 0}, "at least one cell.*n_cells=0"),
         ({"chunk_cells": 0}, "chunk_cells=0"),
+        ({"integers": True, "scale": "log1p_cp10k"}, "integers holds counts, got scale 'log1p_cp10k'"),
         ({"scale": "count"}, "did you mean 'counts'"),
         ({"genes": ()}, "got 0 genes"),
         ({"genes": ("a", "b", "a")}, "genes repeat 'a'"),

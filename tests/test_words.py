@@ -51,7 +51,7 @@ def test_a_chunk_that_diverged_names_the_cell():
     x[1, 0] = np.inf
     codes = np.zeros(2, np.int64)
     with pytest.raises(DataError, match="simulated cell 101"):
-        CellChunk(0, 100, x, codes, codes, np.ones(2, np.float32))
+        CellChunk(0, 100, x, None, codes, codes, np.ones(2, np.float32))
 
 
 def test_blocks_cover_everything_once():

@@ -1,15 +1,42 @@
 """What every autoencoder offers: cells in, standardised latents out, and back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
 from gensim.types import FloatArray, blocks
 
 ROWS_PER_BLOCK = 4096
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedCells:
+    """N real cells as autoencoders are fitted on them.
+
+    Args:
+        x: (N, G) sparse float32 log1p CP10k.
+        counts: (N, G) sparse, the same in the scale of the screen.
+        library_size: (N,) float32 counts over all genes of the screen.
+        genes: G names.
+        conditions: (N,) label of every cell's condition, for errors.
+    """
+
+    x: sparse.csr_matrix
+    counts: sparse.csr_matrix
+    library_size: FloatArray
+    genes: Sequence[str]
+    conditions: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.library_size)
 
 
 class Autoencoder(nn.Module, ABC):
@@ -70,3 +97,14 @@ def reconstruction_error(autoencoder: Autoencoder, x: sparse.csr_matrix) -> dict
     variance = float((total_squared - total**2 / n_cells).sum())
     explained = 1 - squared / variance if variance > 0 else float("nan")
     return {"mse": squared / x.shape[0] / x.shape[1], "variance_explained": explained, "n_cells": float(n_cells)}
+
+
+def gene_moments(x: sparse.csr_matrix) -> tuple[Float64Array, Float64Array]:
+    """(G,) mean and (G,) variance (over n) of (N, G) sparse cells, added up in float64 a block of rows at a time."""
+    total, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for rows in blocks(x.shape[0], ROWS_PER_BLOCK):
+        block = x[rows].astype(np.float64)
+        total += np.asarray(block.sum(axis=0)).ravel()
+        squares += np.asarray(block.multiply(block).sum(axis=0)).ravel()
+    mean = total / x.shape[0]
+    return mean, np.clip(squares / x.shape[0] - mean**2, 0, None)

@@ -139,21 +139,19 @@ def cell_source_from_file(path: str | Path, data_config: DataConfig, genes: Sequ
     """Open a `.h5ad` or AnnData-Zarr file of cells for reading by condition.
 
     Args:
-        path: the file; its X (or `data_config.layer`) is in `data_config.scale`.
+        path: the file; its X (or `data_config.layer`) is in the scale that it says, else in `data_config.scale`.
         data_config: scale and columns; its own path is not used.
         genes: names wanted, in the order wanted. A file that has them all, among others or in another order, is
             read at these columns.
 
     Raises:
-        DataError: not such a file, a gene is missing (the first difference is named), a column is missing, or the
-            file says that it was written in another scale.
+        DataError: not such a file, a gene is missing (the first difference is named), or a column is missing.
     """
     file = CellFile(path, data_config.layer)
-    declared = file.uns_gensim.get("scale")
-    if declared is not None and declared != data_config.scale:
-        raise DataError(
-            f"{str(path)!r} was written as {declared!r} and is read as {data_config.scale!r}; declare its own"
-        )
+    scale = file.uns_gensim.get("scale", data_config.scale)
+    # Logarithms need no library size, and a config that names its column is one of counts.
+    column = data_config.library_size_column if scale == "counts" else None
+    data_config = data_config.model_copy(update={"scale": scale, "library_size_column": column})
     conditions, condition_of = conditions_of(file.obs, data_config)
     columns = _columns(file.genes, tuple(genes), str(path))
     column = library_size_column(file, data_config)

@@ -94,21 +94,6 @@ def to_log1p_cp10k(x: Cells, scale: str, library_size: FloatArray) -> Cells:
     return logs
 
 
-def from_log1p_cp10k(x: FloatArray, scale: str, library_size: FloatArray) -> FloatArray:
-    """(B, G) log1p CP10k as `scale`; for counts the expected counts (exp(x) - 1) L / 1e4, real-valued, float32.
-
-    Args:
-        library_size: (B,) counts that each cell has over all genes of its screen.
-
-    Raises:
-        DataError: `scale` is not known.
-    """
-    if _known(scale) == "log1p_cp10k":
-        return x.astype(np.float32, copy=False)
-    factor = (np.asarray(library_size, dtype=np.float64) / CP10K).astype(np.float32)
-    return np.expm1(x.astype(np.float32, copy=False)) * factor[:, None]
-
-
 def _known(scale: str) -> str:
     if scale not in SCALES:
         raise DataError(f"scale {scale!r} is not known{nearest(scale, SCALES)}; it is one of {', '.join(SCALES)}")

@@ -1,4 +1,4 @@
-"""An evaluation as files: a table for people, `metrics.json` with everything, `metrics.csv` one value a line."""
+"""An evaluation as files: tables and a figure for people, `metrics.json` with every number, `metrics.csv` by line."""
 
 import csv
 import io
@@ -8,17 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from gensim.atomic import atomic_path
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.mean_variance import save_mean_variance
 from gensim.metrics.results import MODEL, ConditionResult, Evaluation, GroupSummary
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
 
 FORMAT = 1
 TABLE_WIDTH = 200
-ARROWS = {"lower": "↓", "higher": "↑"}
+FIGURE = "mean_variance.png"
+Notes = dict[str, int]
+"""Number of each reason that stands below the tables."""
 
 
 def write_report(
@@ -26,8 +30,8 @@ def write_report(
     folder: str | Path,
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
-) -> tuple[Path, Path, Path]:
-    """Write `report.txt`, `metrics.json` and `metrics.csv` into `folder`, each whole or not at all.
+) -> tuple[Path, Path, Path, Path]:
+    """Write `report.txt`, `metrics.json`, `metrics.csv` and `mean_variance.png`, each whole or not at all.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -36,7 +40,7 @@ def write_report(
         notes: lines that a reader of the numbers should know, such as what the latents could hold.
 
     Returns:
-        The three paths, in that order.
+        The four paths, in that order.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -49,12 +53,14 @@ def write_report(
     for name, content in files.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
+    with atomic_path(folder / FIGURE) as temporary:
+        save_mean_variance((result.moments for result in evaluation.results), temporary)
     text_path, metrics_path, table_path = (folder / name for name in files)
-    return text_path, metrics_path, table_path
+    return text_path, metrics_path, table_path, folder / FIGURE
 
 
 def as_text(evaluation: Evaluation) -> str:
-    """Tables of rows by metrics, one per group of conditions: average [95 % interval over conditions], and scores."""
+    """Tables of metrics by rows, two per group of conditions: averages [95 % interval over conditions], and scores."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=TABLE_WIDTH, color_system=None, highlight=False, markup=False)
     cells = [result.cells for result in evaluation.results]
@@ -64,17 +70,20 @@ def as_text(evaluation: Evaluation) -> str:
         f"found {sum(c['predicted'] for c in cells)} and {sum(c['truth'] for c in cells)}); seed {evaluation.seed}, "
         f"{evaluation.n_repeats} repeats"
     )
-    notes: dict[str, int] = {}
+    notes: Notes = {}
     for group in evaluation.groups:
-        console.print(_table(group, notes))
+        console.print(_table(f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes))
+        console.print(_table(f"{group.name}: scores", group.scores, group, notes))
     for note, number in notes.items():
         console.print(f"[{number}] {note}")
     for metric in CATALOGUE:
-        console.print(f"{metric.key} {ARROWS[metric.better]} ({metric.unit}): {metric.name}")
+        console.print(f"{_head(metric)} ({metric.unit}): {metric.name}")
+        if metric.repeats is not None and metric.repeats < evaluation.n_repeats:
+            console.print(f"{metric.key} is taken in {metric.repeats} of the {evaluation.n_repeats} repeats")
     console.print(
-        f"Brackets: {LEVEL:.0%} bootstrap percentile interval over conditions ({RESAMPLES} resamples). Score: "
-        "(no_change - row) / (no_change - replicate) of averages; 0 no better than control cells, 1 as good as "
-        "repeating the experiment."
+        f"Better: ↓ lower, ↑ higher, →1 nearer to 1. Brackets: {LEVEL:.0%} bootstrap percentile interval over "
+        f"conditions ({RESAMPLES} resamples). Score: (no_change - row) / (no_change - replicate) of averages; 0 no "
+        "better than control cells, 1 as good as repeating the experiment."
     )
     for condition, reason in evaluation.not_scored:
         console.print(f"not scored: {condition.label}: {reason}")
@@ -123,21 +132,27 @@ def as_csv(evaluation: Evaluation) -> str:
     return buffer.getvalue()
 
 
-def _table(group: GroupSummary, notes: dict[str, int]) -> Table:
-    table = Table(title=f"{group.name}: {group.n_conditions} conditions", title_justify="left")
-    table.add_column("row")
+def _table(title: str, estimates: Mapping[tuple[str, str], Estimate], group: GroupSummary, notes: Notes) -> Table:
+    """A line per metric that has any estimate, a column per row of the evaluation."""
+    rows = list(dict.fromkeys(row for row, _ in estimates))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("metric")
+    for row in rows:
+        table.add_column(row, justify="right")
     for metric in CATALOGUE:
-        table.add_column(f"{metric.key} {ARROWS[metric.better]}", justify="right")
-    for row in dict.fromkeys(row for row, _ in group.averages):
-        table.add_row(row, *(_text(group.averages[row, m.key], group.n_conditions, notes) for m in CATALOGUE))
-    table.add_section()
-    for row in dict.fromkeys(row for row, _ in group.scores):
-        scores = [group.scores.get((row, m.key)) for m in CATALOGUE]
-        table.add_row(f"{row} score", *(_text(s, group.n_conditions, notes) if s else "" for s in scores))
+        if (rows[0], metric.key) in estimates:
+            cells = (_text(estimates[row, metric.key], group.n_conditions, notes) for row in rows)
+            table.add_row(_head(metric), *cells)
     return table
 
 
-def _text(estimate: Estimate, n_conditions: int, notes: dict[str, int]) -> str:
+def _head(metric: Metric) -> str:
+    """Key, and which way is better."""
+    arrow = {"lower": "↓", "higher": "↑", "nearest": f"→{metric.identical:g}"}[metric.better]
+    return f"{metric.key} {arrow}"
+
+
+def _text(estimate: Estimate, n_conditions: int, notes: Notes) -> str:
     """`average [low, high] n=conditions [note]`, n only where some conditions have no value."""
     parts = ["–" if estimate.value is None else f"{estimate.value:.3g}"]
     if estimate.low is not None:
@@ -160,6 +175,7 @@ def _metric(metric: Metric) -> dict[str, Any]:
         "unit": metric.unit,
         "space": metric.space,
         "source": metric.source,
+        "repeats": metric.repeats,
     }
 
 

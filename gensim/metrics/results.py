@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
-from gensim.types import Condition
+from gensim.types import Condition, FloatArray
 
 NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP = "no_change", "training_mean", "gaussian_map"
 REPLICATE, MODEL = "replicate", "model"
 ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, REPLICATE, MODEL)
 SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, MODEL)
+REAL = "real"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Measurement:
 
     Args:
         value: average over the repeats; None where it cannot be computed.
-        spread: standard deviation over the repeats.
+        spread: standard deviation over the repeats; None where it was taken in one of them alone.
         reason: why there is no value.
     """
 
@@ -39,6 +40,8 @@ class ConditionResult:
         gammas: kernel widths of MMD; None where they cannot be computed.
         measurements: by (row, metric key).
         scores: normalised score by (row, metric key), of metrics that are better when lower.
+        moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p
+            CP10k; empty where either has a single cell. A figure shows them; they are too many for a file of numbers.
     """
 
     condition: Condition
@@ -47,6 +50,7 @@ class ConditionResult:
     gammas: tuple[float, ...] | None
     measurements: Mapping[tuple[str, str], Measurement]
     scores: Mapping[tuple[str, str], Estimate]
+    moments: Mapping[str, tuple[FloatArray, FloatArray]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,16 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from gensim.atomic import atomic_path, require_space, write_json
-from gensim.autoencoder.base import Autoencoder, encode_cells, reconstruction_error, residual
+from gensim.autoencoder.base import Autoencoder, ObservedCells, encode_cells, reconstruction_error, residual
+from gensim.autoencoder.count import CountAutoencoder, active_units
+from gensim.autoencoder.dispersion import log_theta_shift
+from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
 from gensim.data.gene_selection import select_genes
@@ -19,11 +23,24 @@ from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.gene_effects import ObservedShares, observe_shares, shrink_adaptively
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
+from gensim.training.calibration import log_decoded_share
 from gensim.training.checkpoint import save_weights
-from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score
+from gensim.training.run_folder import (
+    GAUSSIAN_MAPS,
+    IN_GENES,
+    IN_LATENTS,
+    OBSERVED_SHARES,
+    ON_LIBRARY_SIZE,
+    ON_THETA,
+    OUTSIDE_LATENTS,
+    CellIndex,
+    RunFolder,
+)
 from gensim.training.validation import make_tasks
 from gensim.types import Condition, FloatArray, IntArray
 
@@ -31,7 +48,7 @@ log = logging.getLogger("gensim")
 
 NPY_HEADER_BYTES = 128
 
-FitAutoencoder = Callable[[sparse.csr_matrix, sparse.csr_matrix], Autoencoder]
+FitAutoencoder = Callable[[ObservedCells, ObservedCells], Autoencoder]
 MakeVectors = Callable[[list[str]], VectorTable]
 
 
@@ -40,7 +57,7 @@ class Parts:
     """What the config chose, ready to be called.
 
     Args:
-        fit_autoencoder: (training cells, validation cells), both (N, G) sparse log1p CP10k, to a fitted autoencoder.
+        fit_autoencoder: training cells, validation cells to a fitted autoencoder.
         make_vectors: names of the training perturbations to a table of vectors.
     """
 
@@ -80,8 +97,10 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     run.write_config(config)
     x = screen.log1p_cp10k()
     x_train = x[rows[Role.TRAIN]]
-    autoencoder = parts.fit_autoencoder(x_train, x[rows[Role.VALIDATION]])
-    error = {role.name.lower(): reconstruction_error(autoencoder, x[rows[role]]) for role in Role}
+    observed = {role: _observed(screen, x, rows[role]) for role in Role}
+    _warn_of_unseen_genes(observed[Role.TRAIN])
+    autoencoder = parts.fit_autoencoder(observed[Role.TRAIN], observed[Role.VALIDATION])
+    error: dict[str, Any] = {role.name.lower(): reconstruction_error(autoencoder, x[rows[role]]) for role in Role}
     log.info(
         "autoencoder: %d latents hold %.1f %% of the variance of held-out cells",
         autoencoder.n_latents,
@@ -108,9 +127,30 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         Codebook.fit(training, config.data.context_columns, batches, vectors, in_latents).save(folder)
         effects(lambda cells: latents[cells], not_held_out, shrink=True).save(folder / IN_LATENTS)
-        outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=True)
-        outside.save(folder / OUTSIDE_LATENTS)
+        if not isinstance(autoencoder, CountAutoencoder):
+            outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=True)
+            outside.save(folder / OUTSIDE_LATENTS)
         effects(lambda cells: x[cells].toarray(), not_held_out, shrink=False).save(folder / IN_GENES)
+        decoded = {"pca": decode_logs(PCAAutoencoder.fit(x_train, autoencoder.n_latents))}
+        if isinstance(autoencoder, CountAutoencoder):
+            shares = observe_shares(screen.x, screen.library_size, screen.condition_of, screen.conditions, not_held_out)
+            shares.save(folder / OBSERVED_SHARES)
+            if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
+                _theta_effects(autoencoder, latents, screen, not_held_out).save(folder / ON_THETA)
+            log_sizes = np.log(screen.library_size)[:, None]
+            effects(lambda cells: log_sizes[cells], not_held_out, shrink=True).save(folder / ON_LIBRARY_SIZE)
+            own = _own_gene_effects(autoencoder, latents, screen, not_held_out, shares)
+            decoded["model"] = decode_counts(autoencoder, own, config.seed)
+            active = active_units(latents[rows[Role.TRAIN]], float(autoencoder.latent_scale))
+            log.info("autoencoder: %d of %d latents are active", active, autoencoder.n_latents)
+            error["active_units"] = active
+        elif not isinstance(autoencoder, PCAAutoencoder):
+            decoded["model"] = decode_logs(autoencoder)
+        held_out = (screen.condition_of[rows[Role.HELD_OUT]], screen.conditions)
+        error["decoded"] = {
+            name: decoded_score(observed[Role.HELD_OUT], *held_out, decode, config.seed)
+            for name, decode in decoded.items()
+        }
         space = MetricSpace.fit(x_train, screen.genes)
         space.save(folder / "metric_space.safetensors")
         maps = GaussianMaps.fit(
@@ -147,4 +187,42 @@ def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Cond
 
 def _index(screen: Screen, split: Split) -> CellIndex:
     role = split.role.astype(np.int64)
-    return CellIndex(role, screen.condition_of, screen.batch_of, screen.conditions, screen.batches)
+    return CellIndex(role, screen.condition_of, screen.batch_of, screen.library_size, screen.conditions, screen.batches)
+
+
+def _observed(screen: Screen, x: sparse.csr_matrix, rows: IntArray) -> ObservedCells:
+    labels = [screen.conditions[k].label for k in screen.condition_of[rows]]
+    return ObservedCells(x[rows], screen.x[rows], screen.library_size[rows], screen.genes, labels)
+
+
+def _warn_of_unseen_genes(train: ObservedCells) -> None:
+    unseen = np.flatnonzero(train.x.getnnz(axis=0) == 0)
+    if len(unseen):
+        names = listing(np.array(train.genes)[unseen])
+        log.warning("%d genes are 0 in all training cells and nothing can be learned of them: %s", len(unseen), names)
+
+
+def _theta_effects(autoencoder: CountAutoencoder, latents: FloatArray, screen: Screen, rows: IntArray) -> MeanEffects:
+    """Shifts of the logarithm of the inverse dispersion, for every condition with cells among `rows`."""
+    perturbed = _perturbed(screen, rows)
+    shifts = np.zeros((len(perturbed), len(screen.genes)), dtype=np.float32)
+    for i, condition in enumerate(perturbed):
+        here = np.intersect1d(screen.rows_of(condition), rows)
+        shifts[i] = log_theta_shift(autoencoder, latents[here], screen.x[here], screen.library_size[here])
+    return MeanEffects(tuple(perturbed), shifts)
+
+
+def _own_gene_effects(
+    autoencoder: CountAutoencoder, latents: FloatArray, screen: Screen, rows: IntArray, shares: ObservedShares
+) -> Callable[[Condition], FloatArray]:
+    """What the decoder misses of the genes' means of a condition when it is given the cells' own latents."""
+
+    def effect(condition: Condition) -> FloatArray:
+        if condition not in shares.conditions:
+            return np.zeros(len(screen.genes), dtype=np.float32)
+        here, found = np.intersect1d(screen.rows_of(condition), rows), shares.of(condition)
+        d = found.log_share - log_decoded_share(autoencoder, latents[here], screen.library_size[here])
+        missed: FloatArray = shrink_adaptively(d, found.variance).astype(np.float32)
+        return missed
+
+    return effect

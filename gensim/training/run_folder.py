@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from gensim.atomic import atomic_path, write_json
@@ -17,14 +18,14 @@ from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
 from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
-from gensim.types import Condition, IntArray
+from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
     CONFIG, PROVENANCE, "split.json", "split_cells.parquet", "held_out.h5ad", "prepared", "checkpoints",
-    "best.safetensors", "history.jsonl", "reflow", "trained.json", "tensorboard",
+    "best.safetensors", "gene_effects.safetensors", "history.jsonl", "reflow", "trained.json", "tensorboard",
 )  # fmt: skip
 """All that a run folder holds, besides temporary files of a run that was killed."""
 
@@ -36,6 +37,12 @@ IN_LATENTS = "mean_effects_in_latents.safetensors"
 """Mean effects on the latents, shrunk, that simulations start from."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
 """Mean effects on what the latents do not hold, shrunk."""
+ON_THETA = "mean_effects_on_theta.safetensors"
+"""Effects on the logarithm of the inverse dispersion of counts."""
+ON_LIBRARY_SIZE = "mean_effects_on_library_size.safetensors"
+"""Mean effects on the logarithm of the library size, shrunk."""
+OBSERVED_SHARES = "observed_shares.safetensors"
+"""What was counted of every gene in every condition that is not held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class CellIndex:
         role: (N,) see `gensim.data.splits.Role`.
         condition_of: (N,) row of `conditions`.
         batch_of: (N,) row of `batches`.
+        library_size: (N,) float32 counts over all genes of the screen.
         conditions: K conditions of the screen, controls included.
         batches: names of the experimental batches.
     """
@@ -53,6 +61,7 @@ class CellIndex:
     role: IntArray
     condition_of: IntArray
     batch_of: IntArray
+    library_size: FloatArray
     conditions: tuple[Condition, ...]
     batches: tuple[str, ...]
 
@@ -71,7 +80,12 @@ class CellIndex:
             "conditions": json.dumps([condition.key for condition in self.conditions]),
             "batches": json.dumps(self.batches),
         }
-        arrays = {"role": self.role, "condition_of": self.condition_of, "batch_of": self.batch_of}
+        arrays: dict[str, NDArray[Any]] = {
+            "role": self.role,
+            "condition_of": self.condition_of,
+            "batch_of": self.batch_of,
+        }
+        arrays |= {"library_size": self.library_size}
         save_file(arrays, path, metadata=words)
 
     @classmethod
@@ -115,6 +129,11 @@ class RunFolder:
     def best(self) -> Path:
         """The weights that cells are simulated with."""
         return self.training.best
+
+    @property
+    def gene_effects(self) -> Path:
+        """Effects on single genes that the trained model misses, where its cells are counts."""
+        return self.path / "gene_effects.safetensors"
 
     @property
     def summary(self) -> Path:

@@ -41,8 +41,8 @@ def make_tasks(
     """
     tasks = []
     for condition in np.setdiff1d(np.unique(condition_of[rows]), np.array(controls)):
-        targets = _spread(rows[condition_of[rows] == condition], most_cells)
-        sources = _spread(rows[condition_of[rows] == control_of[condition]], most_cells)
+        targets = spread(rows[condition_of[rows] == condition], most_cells)
+        sources = spread(rows[condition_of[rows] == control_of[condition]], most_cells)
         if min(len(sources), len(targets)) >= 2:
             tasks.append(ValidationTask(int(condition), sources, targets))
     if not tasks:
@@ -53,7 +53,7 @@ def make_tasks(
     return tasks
 
 
-def _spread(rows: IntArray, most: int) -> IntArray:
+def spread(rows: IntArray, most: int) -> IntArray:
     """At most so many of the rows, evenly over the screen, whose files and batches lie one after another."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
@@ -84,14 +84,14 @@ class Validation:
         self.solver = solver
         self.seed = seed
         self.population_cells = population_cells
-        self.batches = _batches(tasks)
+        self.batches = batches_of(tasks)
 
     def total_distance(self, transport: Transport, part: slice = slice(None)) -> float:
         """Sum of the energy distances of the tasks in the batches of `part`."""
         return sum(
             energy_distance(self._cells(task.targets), simulated)
             for tasks in self.batches[part]
-            for task, simulated in zip(tasks, self._simulated(transport, tasks), strict=True)
+            for task, simulated in zip(tasks, self.simulated(transport, tasks), strict=True)
         )
 
     def no_change_distance(self) -> float:
@@ -104,7 +104,7 @@ class Validation:
         return cells
 
     @torch.no_grad()
-    def _simulated(self, transport: Transport, tasks: list[ValidationTask]) -> list[FloatArray]:
+    def simulated(self, transport: Transport, tasks: list[ValidationTask]) -> list[FloatArray]:
         """(n, D) simulated cells of every task, of which each has its own noise and its own population."""
         device, n_latents = self.latents.device, self.latents.shape[1]
         sizes = torch.tensor([len(task.sources) for task in tasks])
@@ -137,7 +137,7 @@ class Validation:
         return self.latents[drawn.to(self.latents.device)]
 
 
-def _batches(tasks: list[ValidationTask]) -> list[list[ValidationTask]]:
+def batches_of(tasks: list[ValidationTask]) -> list[list[ValidationTask]]:
     """Consecutive tasks together, up to 4,096 cells."""
     batches: list[list[ValidationTask]] = []
     cells = CELLS_PER_BATCH

@@ -1,0 +1,211 @@
+"""From moved latents to cells: what of the control cell is kept, and how counts come out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gensim.autoencoder.base import Autoencoder
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.autoencoder.likelihoods import LARGEST_COUNT
+from gensim.count_grid import draw_counts
+from gensim.errors import DataError
+from gensim.nonnegative import offsets_to_nonnegative
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.types import CP10K, Condition, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class MovedCells:
+    """n cells whose latents have been moved.
+
+    Args:
+        conditions: of the plan; `condition` has (n,) rows of it.
+        source: (n,) rows of the control cells.
+        counts: (n, G) float32 counts of the control cells; log1p CP10k in their place where there are no counts.
+        x_control: (n, G) log1p CP10k of the control cells.
+        z_control, z_1: (n, D) latents before and after.
+        library_size: (n,) float32 counts of the control cells over all genes of the screen.
+    """
+
+    conditions: Sequence[Condition]
+    condition: IntArray
+    source: IntArray
+    counts: FloatArray
+    x_control: torch.Tensor
+    z_control: torch.Tensor
+    z_1: torch.Tensor
+    library_size: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.condition)
+
+    @property
+    def are_controls(self) -> torch.Tensor:
+        """(n, 1) whether a cell stays what it is."""
+        still = np.array([condition.is_control for condition in self.conditions])
+        return torch.from_numpy(still[self.condition])[:, None].to(self.z_1.device)
+
+    def effects(self, effects: MeanEffects) -> torch.Tensor:
+        """(n, F) what the effects say of each cell's condition."""
+        present, row = np.unique(self.condition, return_inverse=True)
+        shifts = np.stack([effects.shift(self.conditions[k]) for k in present])
+        return torch.from_numpy(shifts[row]).to(self.z_1.device)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedCells:
+    """n cells: (n, G) log1p CP10k, (n, G) int64 counts or None, (n,) library size."""
+
+    x: FloatArray
+    counts: IntArray | None
+    library_size: FloatArray
+
+
+Draw = Callable[[str], FloatArray]
+"""Maps a purpose to (n, G) uniform draws in [0, 1), which belong to the cells."""
+
+
+class Decoder(ABC):
+    """Turns moved latents into cells."""
+
+    @abstractmethod
+    def population(self, cells: MovedCells) -> torch.Tensor:
+        """(G,) what must be known of a condition's population, here its first cells, before any of its cells is made;
+        (0,) where nothing must."""
+
+    @abstractmethod
+    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
+        """Cells, given (n, G) what is known of each one's population."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogDecoder(Decoder):
+    """Decodes to log1p CP10k, and draws counts around it.
+
+    Latents cannot hold gene-level noise. So what they miss of the control cell is carried over, moved by the mean
+    effect that the condition had on it in training:
+
+        x = decode(z_1) + [x_control - decode(z_control)] + guidance outside
+
+    Cells below 0 are cut off with their mean kept; counts are the neighbours of that on the grid of the control cell.
+    Control conditions come out as the control cells themselves.
+
+    Args:
+        autoencoder: whose `decode` may be negative.
+        outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
+        guidance: how much of them a cell gets; the transport guides the latents itself.
+        has_counts: whether the screen is of counts. If not, one count is the smallest value of the control cell.
+        measures_all: whether the genes are all of the screen, so that a cell's library size is the sum of its counts.
+    """
+
+    autoencoder: Autoencoder
+    outside: MeanEffects | None
+    guidance: float
+    has_counts: bool
+    measures_all: bool
+
+    def moved(self, cells: MovedCells) -> torch.Tensor:
+        """(n, G) log1p CP10k, below 0 where the effect leads there."""
+        carried_over = cells.x_control - self.autoencoder.decode(cells.z_control)
+        x = self.autoencoder.decode(cells.z_1) + carried_over
+        if self.outside is not None:
+            x = x + self.guidance * cells.effects(self.outside)
+        return torch.where(cells.are_controls, cells.x_control, x)
+
+    def population(self, cells: MovedCells) -> torch.Tensor:
+        return offsets_to_nonnegative(self.moved(cells))
+
+    @torch.no_grad()
+    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
+        x = (self.moved(cells) - population).clamp_min(0).cpu().numpy()
+        if not self.has_counts:
+            implied = _implied_library_size(cells.x_control.cpu().numpy())
+            return DecodedCells(_log(draw_counts(x, implied, draw("counts")), implied), None, cells.library_size)
+        return counted(draw_counts(x, cells.library_size, draw("counts")), cells.library_size, self.measures_all)
+
+
+@dataclass(frozen=True, slots=True)
+class CountDecoder(Decoder):
+    """Draws counts from the distribution that a count autoencoder decodes to.
+
+        x ~ NB(L rho(z_1) exp(effect), theta exp(effect on theta))
+
+    With `carried`, a count lies at the same quantile of its distribution as the control cell's count did of its own, so
+    that gene-level noise, and what genes share beyond the latents, is the control cell's; a cell that nothing moves is
+    its control cell. Else every count is drawn by itself. Control conditions come out as the control cells.
+
+    Args:
+        gene_effects: of conditions on the logarithms of means, beyond what the latents say; None for none.
+        theta_effects: of conditions on the logarithms of inverse dispersions; None for none.
+        library_effects: of conditions on the logarithm of the library size; None: that of the control cell stays.
+        guidance: how much of the effects on genes a cell gets; the transport guides the latents itself.
+        measures_all: as in `LogDecoder`.
+
+    Raises:
+        DataError: a predicted library size, or a count, is beyond what integers hold.
+    """
+
+    autoencoder: CountAutoencoder
+    gene_effects: MeanEffects | None
+    theta_effects: MeanEffects | None
+    library_effects: MeanEffects | None
+    guidance: float
+    carried: bool
+    measures_all: bool
+
+    def population(self, cells: MovedCells) -> torch.Tensor:
+        return cells.z_1.new_empty(0)
+
+    @torch.no_grad()
+    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:  # noqa: ARG002
+        own = torch.from_numpy(cells.library_size).to(cells.z_1.device)[:, None]
+        sizes = own if self.library_effects is None else own * cells.effects(self.library_effects).exp()
+        moved = self.autoencoder.distribution(
+            cells.z_1,
+            sizes,
+            None if self.gene_effects is None else self.guidance * cells.effects(self.gene_effects),
+            None if self.theta_effects is None else cells.effects(self.theta_effects),
+        )
+        if self.carried:
+            before = self.autoencoder.distribution(cells.z_control, own)
+            x = moved.at_quantiles(*before.quantiles_of(cells.counts, draw("quantiles")))
+            # So far out that float64 knows no quantile: the same multiple of the mean.
+            x = np.where(np.isfinite(x), x, np.round(cells.counts * (moved.mean / before.mean).cpu().numpy()))
+        else:
+            u = draw("counts").astype(np.float64)
+            x = moved.at_quantiles(u, 1 - u)
+        x = np.where(cells.are_controls.cpu().numpy(), cells.counts, x)
+        library_size = sizes[:, 0].cpu().numpy()
+        largest = max(float(library_size.max()), float(x.max()))
+        if not largest <= LARGEST_COUNT:
+            k = int(cells.condition[int(np.maximum(library_size, x.max(axis=1)).argmax())])
+            raise DataError(
+                f"condition {cells.conditions[k].label!r}: a simulated cell would have {largest:.3g} counts, and "
+                f"integers end at {LARGEST_COUNT}; check its training cells, or use autoencoder.library_size=control"
+            )
+        return counted(x.astype(np.int64), library_size, self.measures_all)
+
+
+def counted(counts: IntArray, library_size: FloatArray, measures_all: bool) -> DecodedCells:
+    """Cells from (n, G) counts; where those are all there are, they and not `library_size` say what 1e4 is."""
+    if measures_all:
+        # A cell in which nothing was counted has no logarithm but 0.
+        library_size = counts.sum(axis=1).clip(1).astype(np.float32)
+    return DecodedCells(_log(counts, library_size), counts, library_size)
+
+
+def _log(counts: IntArray, library_size: FloatArray) -> FloatArray:
+    """(n, G) log1p CP10k."""
+    x: FloatArray = np.log1p(counts * (CP10K / library_size.astype(np.float64)[:, None])).astype(np.float32)
+    return x
+
+
+def _implied_library_size(x: FloatArray) -> FloatArray:
+    """(n,) library sizes for which the smallest value above 0 of each cell, log1p CP10k, is one count."""
+    smallest = np.where(x > 0, x, np.inf).min(axis=1)
+    one = np.where(np.isfinite(smallest), np.expm1(smallest), 1.0)
+    sizes: FloatArray = (CP10K / one).astype(np.float32)
+    return sizes

@@ -1,0 +1,104 @@
+"""What the latents can hold at all: held-out cells encoded and decoded, against other held-out cells."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import numpy as np
+import torch
+
+from gensim.autoencoder.base import Autoencoder, ObservedCells
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.data.scale import to_log1p_cp10k
+from gensim.metrics.distances import NotComputable, energy_distance
+from gensim.metrics.marginals import GeneMarginals, variance_ratio
+from gensim.seeding import numpy_generator
+from gensim.types import Condition, FloatArray, IntArray
+
+MOST_CELLS = 400
+"""Of each half of a condition, and of its controls."""
+MOST_CONDITIONS = 200
+FEWEST_CELLS = 8
+
+Decode = Callable[[ObservedCells, Condition], FloatArray]
+
+
+def decoded_score(
+    cells: ObservedCells, condition_of: IntArray, conditions: Sequence[Condition], decode: Decode, seed: int
+) -> dict[str, float | int | None]:
+    """How far decoded cells are from real ones: the ceiling of any transport that ends in these latents.
+
+    The held-out cells of every condition are halved. One half is decoded and compared with the other; so is the half
+    itself (replicate), and the held-out control cells (no change).
+
+    Args:
+        cells: N held-out cells. condition_of: (N,) row of `conditions`.
+        decode: (n,) cells of a condition to (n, G) log1p CP10k, drawn anew.
+
+    Returns:
+        Averages over `n_conditions` conditions of the energy distances in gene space; `energy_score`, the decoded
+        half's between no change (0) and the replicate (1), None where nothing separates those; `variance_ratio`, the
+        median over genes of decoded to real variance. Conditions of fewer than 8 held-out cells are left out.
+    """
+    present = [
+        k for k in np.unique(condition_of) if not conditions[k].is_control and (condition_of == k).sum() >= FEWEST_CELLS
+    ]
+    distances, ratios = [], []
+    few = np.linspace(0, len(present) - 1, min(len(present), MOST_CONDITIONS)).astype(int)
+    for k in [present[i] for i in few]:
+        rng = numpy_generator(seed, "reconstruction", conditions[k].key)
+        rows = rng.permutation(np.flatnonzero(condition_of == k))
+        n = min(len(rows) // 2, MOST_CELLS)
+        reference, other = cells.x[rows[:n]].toarray(), some(cells, rows[n : 2 * n])
+        controls = np.flatnonzero([conditions[c] == conditions[k].control for c in condition_of])
+        if len(controls) < 2:
+            continue
+        still = cells.x[rng.permutation(controls)[:MOST_CELLS]].toarray()
+        decoded, real = decode(other, conditions[k]), other.x.toarray()
+        distances.append([energy_distance(reference, x, block=1024) for x in (decoded, still, real)])
+        with suppress(NotComputable):
+            ratios.append(variance_ratio(GeneMarginals.of(real), GeneMarginals.of(decoded)))
+    if not distances:
+        return {"n_conditions": 0, "energy_score": None}
+    u, u_no_change, u_replicate = (float(mean) for mean in np.mean(distances, axis=0))
+    separates = u_no_change > u_replicate
+    return {
+        "n_conditions": len(distances),
+        "energy_distance": u,
+        "energy_distance_no_change": u_no_change,
+        "energy_distance_replicate": u_replicate,
+        "energy_score": (u_no_change - u) / (u_no_change - u_replicate) if separates else None,
+        "variance_ratio": float(np.mean(ratios)) if ratios else None,
+    }
+
+
+def some(cells: ObservedCells, rows: IntArray) -> ObservedCells:
+    """The cells at `rows`."""
+    labels = [cells.conditions[i] for i in rows]
+    return ObservedCells(cells.x[rows], cells.counts[rows], cells.library_size[rows], cells.genes, labels)
+
+
+def decode_logs(autoencoder: Autoencoder) -> Decode:
+    """Decoding to log1p CP10k, cut off at 0."""
+
+    @torch.no_grad()
+    def decode(cells: ObservedCells, condition: Condition) -> FloatArray:  # noqa: ARG001 - the same for all
+        x = torch.from_numpy(cells.x.toarray()).to(autoencoder.device)
+        decoded: FloatArray = autoencoder.decode(autoencoder.encode(x)).clamp_min(0).cpu().numpy()
+        return decoded
+
+    return decode
+
+
+def decode_counts(autoencoder: CountAutoencoder, effect: Callable[[Condition], FloatArray], seed: int) -> Decode:
+    """Decoding to counts, each drawn by itself, with the effect of the condition on the logarithm of the means."""
+
+    @torch.no_grad()
+    def decode(cells: ObservedCells, condition: Condition) -> FloatArray:
+        x = torch.from_numpy(cells.x.toarray()).to(autoencoder.device)
+        sizes = torch.from_numpy(cells.library_size).to(x.device)[:, None]
+        log_effect = torch.from_numpy(effect(condition)).to(x.device)
+        u = numpy_generator(seed, "decoded counts", condition.key).random(x.shape)
+        counts = autoencoder.distribution(autoencoder.encode(x), sizes, log_effect).at_quantiles(u, 1 - u)
+        return to_log1p_cp10k(counts.astype(np.float32), "counts", cells.library_size)
+
+    return decode

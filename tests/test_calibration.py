@@ -1,0 +1,107 @@
+"""Effects on genes that the trained model misses: planted ones are found, what the model says already is not."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from stand_ins import NoFeatures
+
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.gene_effects import observe_shares
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.vectors import one_hot_table
+from gensim.seeding import torch_generator
+from gensim.solvers.ode import Euler
+from gensim.training.calibration import calibrate, log_decoded_share
+from gensim.training.run_folder import CellIndex
+from gensim.training.validation import Validation
+from gensim.transport.base import Transport
+from gensim.types import Condition, Dynamics
+
+GENES, LATENTS, N = 40, 2, 1500
+A, B, CONTROL = Condition(("A",)), Condition(("B",)), Condition(())
+SHARE = np.geomspace(1e-4, 2e-2, GENES)
+SHIFT = np.array([0.8, -0.5], np.float32)
+
+
+class Move(Transport):
+    """Moves every latent by SHIFT."""
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = NoFeatures()
+
+    def loss(self, pairs, draws):
+        raise AssertionError("calibration trains nothing")
+
+    def start(self, controls, condition, eps):
+        return controls.z
+
+    def dynamics(self, controls, condition):
+        return Dynamics(lambda t, z: torch.from_numpy(SHIFT).expand_as(z))
+
+    def arrival(self, t):
+        return t
+
+
+def autoencoder() -> CountAutoencoder:
+    made = CountAutoencoder(GENES, LATENTS, 8, 1, zero_inflated=False, variational=False, generator=torch_generator(0))
+    with torch.no_grad():
+        made.log_share.copy_(torch.from_numpy(np.log(np.append(SHARE, 1 - SHARE.sum()))))
+    return made
+
+
+@pytest.fixture(scope="module")
+def calibrated() -> MeanEffects:
+    """A is moved as the transport says and has gene 30 doubled and gene 35 at a third; B is moved and nothing else.
+
+    Controls have all genes 20 % above what the decoder says, and so have A and B: a fault of the decoder, not an
+    effect.
+    """
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 0.5, (3 * N, LATENTS)).astype(np.float32)
+    condition_of = np.repeat([0, 1, 2], N)
+    library_size = rng.integers(5_000, 20_000, 3 * N).astype(np.float32)
+    true_z = z + SHIFT * (condition_of > 0)[:, None]
+    with torch.no_grad():
+        mu = autoencoder().distribution(torch.from_numpy(true_z), torch.from_numpy(library_size)[:, None]).mean.numpy()
+    mu = 1.2 * mu
+    mu[condition_of == 1, 30] *= 2
+    mu[condition_of == 1, 35] /= 3
+    counts = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, size=mu.shape) * mu / 2.0).astype(np.float32))
+    conditions = (CONTROL, A, B)
+    rows = np.arange(3 * N)
+    observed = observe_shares(counts, library_size, condition_of, conditions, rows)
+    cells = CellIndex(np.zeros(3 * N, np.int64), condition_of, np.zeros(3 * N, np.int64), library_size, conditions, ())
+    effects = MeanEffects((A, B), np.zeros((2, LATENTS), np.float32))
+    codebook = Codebook.fit([A, B], [], [], one_hot_table(["A", "B"]), effects)
+    simulation = Validation(
+        [], torch.from_numpy(z), codebook.encode(conditions), codebook.batch_codes([""] * 3 * N), Euler(1), seed=0
+    )
+    return calibrate(Move(), autoencoder(), simulation, cells, rows, observed)
+
+
+def test_planted_effects_are_found(calibrated):
+    found = calibrated.shift(A)
+    # 1,500 cells know the logarithm of a gene's mean to about 0.05.
+    assert found[30] == pytest.approx(np.log(2), abs=0.15)
+    assert found[35] == pytest.approx(-np.log(3), abs=0.15)
+
+
+def test_what_the_transport_or_the_decoder_of_controls_says_is_not_added_again(calibrated):
+    others = np.delete(calibrated.shift(A), [30, 35])
+    assert np.abs(others).mean() < 0.02
+    assert np.abs(calibrated.shift(B)).max() < 0.1
+    assert np.abs(calibrated.shift(B)).mean() < 0.02
+    assert not calibrated.shift(CONTROL).any()
+
+
+def test_decoded_shares_weigh_cells_by_their_counts():
+    z = np.zeros((2, LATENTS), np.float32)
+    z[1] = 1
+    sizes = np.array([1_000, 3_000], np.float32)
+    with torch.no_grad():
+        rho = autoencoder().distribution(torch.from_numpy(z), torch.ones(2, 1)).mean.double().numpy()
+    expected = np.log((rho[0] + 3 * rho[1]) / 4)
+    np.testing.assert_allclose(log_decoded_share(autoencoder(), z, sizes), expected, rtol=1e-5)

@@ -1,0 +1,145 @@
+"""From moved latents to counts: what is kept of a control cell, what an effect does, what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.data.scale import to_log1p_cp10k
+from gensim.decoding import CountDecoder, MovedCells
+from gensim.errors import DataError
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.seeding import torch_generator
+from gensim.types import Condition
+
+A, CONTROL = Condition(("A",)), Condition(())
+N, GENES, LATENTS = 4000, 3, 2
+SHARE, THETA = np.array([1e-4, 1e-3, 2e-2]), np.array([0.5, 2.0, 5.0])
+
+
+def autoencoder() -> CountAutoencoder:
+    """Shares of the genes as above at z = 0, and other ones elsewhere."""
+    made = CountAutoencoder(GENES, LATENTS, 8, 1, zero_inflated=False, variational=False, generator=torch_generator(0))
+    with torch.no_grad():
+        for bias in (layer.bias for layer in made.decoder if isinstance(layer, torch.nn.Linear)):
+            bias.zero_()
+        made.log_share.copy_(torch.from_numpy(np.log(np.append(SHARE, 1 - SHARE.sum()))))
+        made.log_theta.copy_(torch.from_numpy(np.log(THETA)))
+    return made
+
+
+def moved(condition: Condition = A, z_control: float = 0.0, z_1: float = 0.0) -> MovedCells:
+    """Control cells that follow the decoder at z = 0, so that their quantiles are uniform there."""
+    rng = np.random.default_rng(0)
+    library_size = rng.integers(2_000, 20_000, N).astype(np.float32)
+    mu = SHARE * library_size[:, None]
+    counts = rng.poisson(rng.gamma(THETA, size=(N, GENES)) * mu / THETA).astype(np.float32)
+    x = torch.from_numpy(to_log1p_cp10k(counts, "counts", library_size))
+    zeros, row = np.zeros(N, np.int64), np.arange(N)
+    start, end = (torch.full((N, LATENTS), z) for z in (z_control, z_1))
+    return MovedCells([condition], zeros, row, counts, x, start, end, library_size)
+
+
+def draw(purpose: str) -> np.ndarray:
+    return np.random.default_rng(len(purpose)).random((N, GENES), dtype=np.float32)
+
+
+def decoder(carried: bool, **effects: MeanEffects) -> CountDecoder:
+    nothing = {"gene_effects": None, "theta_effects": None, "library_effects": None}
+    return CountDecoder(autoencoder(), **nothing | effects, guidance=1.0, carried=carried, measures_all=False)
+
+
+def counts_of(decoder: CountDecoder, cells: MovedCells) -> np.ndarray:
+    counts = decoder.decode(cells, torch.empty(N, 0), draw).counts
+    assert counts is not None
+    return counts
+
+
+def effect(*logs: float) -> MeanEffects:
+    return MeanEffects((A,), np.array([logs], np.float32))
+
+
+def test_a_cell_that_nothing_moves_is_its_control_cell():
+    cells = moved(z_control=0.7, z_1=0.7)
+    np.testing.assert_array_equal(counts_of(decoder(True), cells), cells.counts)
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_control_conditions_come_out_as_the_control_cells(carried):
+    cells = moved(CONTROL, z_1=1.0)
+    decoded = decoder(carried).decode(cells, torch.empty(N, 0), draw)
+    np.testing.assert_array_equal(decoded.counts, cells.counts)
+    np.testing.assert_allclose(decoded.x, cells.x_control.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_counts_have_mean_and_variance_of_the_moved_distribution(carried):
+    """Also where the quantiles are the control cells': they are uniform as theirs were."""
+    cells, logs = moved(), np.log([4.0, 0.25, 1.5])
+    counts = counts_of(decoder(carried, gene_effects=effect(*logs)), cells)
+    mu = SHARE * np.exp(logs) * cells.library_size[:, None]
+    np.testing.assert_allclose(counts.mean(0), mu.mean(0), rtol=0.08)
+    # Over cells of different library sizes: the mean variance, and the variance of the means.
+    expected = (mu + mu**2 / THETA).mean(0) + mu.var(0)
+    np.testing.assert_allclose(counts.var(0), expected, rtol=0.2)
+    share_of_zeros = ((THETA / (THETA + mu)) ** THETA).mean(0)
+    np.testing.assert_allclose((counts == 0).mean(0), share_of_zeros, atol=0.03)
+
+
+def test_carried_counts_keep_the_order_of_the_control_cells():
+    """Of cells with one library size, who had more of a gene has no less of it."""
+    cells = moved()
+    cells = replace(cells, library_size=np.full(N, 8_000, np.float32))
+    after = counts_of(decoder(True, gene_effects=effect(1.0, 1.0, 1.0)), cells)
+    assert np.corrcoef(after[:, 2], cells.counts[:, 2])[0, 1] > 0.95
+    fresh = counts_of(decoder(False, gene_effects=effect(1.0, 1.0, 1.0)), cells)
+    assert abs(np.corrcoef(fresh[:, 2], cells.counts[:, 2])[0, 1]) < 0.1
+
+
+def test_an_effect_on_theta_changes_the_spread_and_not_the_mean():
+    cells = moved()
+    plain = counts_of(decoder(False), cells)
+    wide = counts_of(decoder(False, theta_effects=effect(-1.0, -1.0, -1.0)), cells)
+    mu = SHARE * cells.library_size[:, None]
+    np.testing.assert_allclose(wide[:, 1:].mean(0), plain[:, 1:].mean(0), rtol=0.1)
+    expected = (mu + mu**2 / (THETA / np.e)).mean(0) + mu.var(0)
+    np.testing.assert_allclose(wide.var(0)[1:], expected[1:], rtol=0.25)
+
+
+def test_a_predicted_library_size_scales_all_counts():
+    cells = moved()
+    decoded = decoder(True, library_effects=effect(np.log(2.0))).decode(cells, torch.empty(N, 0), draw)
+    np.testing.assert_allclose(decoded.library_size, 2 * cells.library_size, rtol=1e-6)
+    np.testing.assert_allclose(decoded.counts.mean(0), 2 * cells.counts.mean(0), rtol=0.1)
+
+
+def test_guidance_holds_for_effects_on_genes():
+    cells = moved()
+    guided = replace(decoder(False, gene_effects=effect(0.5, 0.5, 0.5)), guidance=2.0)
+    twice = decoder(False, gene_effects=effect(1.0, 1.0, 1.0))
+    np.testing.assert_array_equal(counts_of(guided, cells), counts_of(twice, cells))
+
+
+def test_where_all_genes_are_measured_the_library_size_is_the_sum_of_the_counts():
+    cells = moved()
+    decoded = replace(decoder(True), measures_all=True).decode(cells, torch.empty(N, 0), draw)
+    np.testing.assert_array_equal(decoded.library_size, cells.counts.sum(1).clip(1))
+    total = np.expm1(decoded.x.astype(np.float64)).sum(1)
+    np.testing.assert_allclose(total[cells.counts.sum(1) > 0], 1e4, rtol=1e-5)
+
+
+def test_a_count_so_far_out_that_no_quantile_is_known_is_scaled_with_the_mean():
+    cells = moved()
+    counts = cells.counts.copy()
+    counts[0, 0] = 50_000
+    cells = replace(cells, counts=counts)
+    after = counts_of(decoder(True, gene_effects=effect(np.log(2.0), 0.0, 0.0)), cells)
+    # Expected are 100,000; quantiles that float64 still tells apart come near, others are exact.
+    assert 50_000 < after[0, 0] <= 110_000
+
+
+def test_a_library_size_beyond_integers_is_refused():
+    with pytest.raises(DataError, match=r"condition 'A': a simulated cell would have .* counts, and integers end"):
+        counts_of(decoder(True, library_effects=effect(20.0)), moved())
