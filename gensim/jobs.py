@@ -28,8 +28,8 @@ from gensim.metrics.report import write_report
 from gensim.metrics.results import Evaluation
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.gene_effects import ObservedShares
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.observed_shares import ObservedShares
 from gensim.simulator import Simulator
 from gensim.solvers.base import Solver
 from gensim.store import CellStore

@@ -8,8 +8,8 @@ from stand_ins import NoFeatures
 
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.gene_effects import observe_shares
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler

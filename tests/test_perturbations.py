@@ -9,6 +9,7 @@ from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.encoder import ConditionEncoder
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.shrinkage import shrink_together
 from gensim.perturbations.vectors import VectorTable, one_hot_table, read_vector_table, save_vector_table
 from gensim.types import Condition
 
@@ -127,7 +128,7 @@ def test_mean_effects_are_differences_of_means_inside_a_context():
     x = np.array([[1], [3], [10], [7], [5], [11], [1000]], np.float32)
     conditions = (Condition((), B), Condition((), T), Condition(("MYC",), B), Condition(("MYC",), T))
     condition_of = np.array([0, 0, 1, 2, 2, 3, 3])
-    effects = fit_mean_effects(lambda rows: x[rows], condition_of, conditions, np.arange(6), shrink=False)
+    effects = fit_mean_effects(lambda rows: x[rows], condition_of, conditions, np.arange(6))
     assert effects.shift(Condition(("MYC",), B)).tolist() == [4.0]
     assert effects.shift(Condition(("MYC",), T)).tolist() == [1.0]
 
@@ -140,7 +141,9 @@ def test_shrinkage_by_hand():
     conditions, condition_of = (Condition(()), Condition(("MYC",))), np.array([0, 0, 1, 1])
     for place, expected in [(3.0, 3 * (1 - 2 / 9)), (1.0, 0.0)]:
         x = np.array([[1, 0], [-1, 0], [place, 1], [place, -1]], np.float32)
-        effects = fit_mean_effects(lambda rows, x=x: x[rows], condition_of, conditions, np.arange(4), shrink=True)
+        effects = fit_mean_effects(
+            lambda rows, x=x: x[rows], condition_of, conditions, np.arange(4), shrink=shrink_together
+        )
         np.testing.assert_allclose(effects.delta, [[expected, 0]], rtol=1e-6)
 
 
@@ -153,7 +156,7 @@ def test_shrunk_effects_lie_nearer_to_the_truth():
     condition_of = np.concatenate([np.zeros(300, np.int64), np.repeat(np.arange(1, 11), 15)])
     plain, shrunk = (
         fit_mean_effects(lambda rows: x[rows], condition_of, conditions, np.arange(450), shrink=shrink).delta
-        for shrink in (False, True)
+        for shrink in (None, shrink_together)
     )
     assert np.square(shrunk - truth).sum() < 0.5 * np.square(plain - truth).sum()
 

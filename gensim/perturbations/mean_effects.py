@@ -83,6 +83,9 @@ class MeanEffects:
         return cls(tuple(Condition.from_key(key) for key in keys), load_file(path)["delta"])
 
 
+Shrinkage = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
 class Moments(NamedTuple):
     """Of n cells: (F,) mean and (F,) variance of that mean."""
 
@@ -97,19 +100,18 @@ def fit_mean_effects(
     conditions: Sequence[Condition],
     rows: IntArray,
     *,
-    shrink: bool,
+    shrink: Shrinkage | None = None,
 ) -> MeanEffects:
     """Mean effects of the conditions that have cells among `rows`, each against the control cells of its context there.
 
-    A measured mean is its expectation plus noise, and most perturbations of a screen do little. With `shrink` every
-    effect is multiplied by the positive-part James-Stein factor ``max(0, 1 - noise / |delta|²)``, where `noise` is the
-    summed variance of both means (James & Stein 1961): what is no larger than its own noise becomes 0.
+    A measured mean is its expectation plus noise, and most perturbations of a screen do little.
 
     Args:
         read: rows to their (n, F) cells, in whatever space the effects are wanted.
         condition_of: (N,) row of `conditions` for every cell.
         rows: the training cells.
-        shrink: the effects that predict best, instead of the plain differences of means.
+        shrink: (F,) differences of means and (F,) variances of these to the effects that predict best; None: the plain
+            differences.
     """
     present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
     perturbed = tuple(c for c in present if not c.is_control and c.control in present)
@@ -118,12 +120,10 @@ def fit_mean_effects(
     for condition in perturbed:
         treated, control = _moments(read, present[condition]), controls[condition.control]
         difference = treated.mean - control.mean
-        if shrink:
+        if shrink is not None:
             # One cell has no variance of its own: that of the controls stands in.
             own = treated.variance_of_mean if treated.n > 1 else control.variance_of_mean * control.n
-            noise = float((own + control.variance_of_mean).sum())
-            size = float(difference @ difference)
-            difference = difference * (max(0.0, 1 - noise / size) if size > 0 else 0.0)
+            difference = shrink(difference, own + control.variance_of_mean)
         delta.append(difference.astype(np.float32))
     width = read(rows[:1]).shape[1]
     return MeanEffects(perturbed, np.stack(delta) if delta else np.zeros((0, width), dtype=np.float32))

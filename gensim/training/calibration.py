@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from gensim.autoencoder.count import CountAutoencoder
-from gensim.perturbations.gene_effects import ObservedShares, shrink_adaptively
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.observed_shares import ObservedShares
+from gensim.perturbations.shrinkage import shrink_each
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation, ValidationTask, batches_of, spread
 from gensim.transport.base import Transport
@@ -76,5 +77,6 @@ def _effect(
 ) -> FloatArray:
     treated, control = observed.of(condition), observed.of(condition.control)
     d = (treated.log_share - log_simulated) - (control.log_share - log_control)
-    effect: FloatArray = shrink_adaptively(d, treated.variance + control.variance).astype(np.float32)
+    variance = observed.variance_of(condition) + control.variance
+    effect: FloatArray = shrink_each(d, variance).astype(np.float32)
     return effect

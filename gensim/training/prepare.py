@@ -23,8 +23,9 @@ from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.gene_effects import ObservedShares, observe_shares, shrink_adaptively
-from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
+from gensim.perturbations.observed_shares import ObservedShares, observe_shares
+from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.calibration import log_decoded_share
@@ -117,20 +118,20 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         encode_cells(autoencoder, x, latents)
         latents.flush()
 
-        def effects(read: Callable[[IntArray], FloatArray], cells: IntArray, shrink: bool) -> MeanEffects:
+        def effects(read: Callable[[IntArray], FloatArray], cells: IntArray, shrink: Shrinkage | None) -> MeanEffects:
             return fit_mean_effects(read, screen.condition_of, screen.conditions, cells, shrink=shrink)
 
         # Validation judges with effects that it did not see; what is simulated afterwards has the best there are.
         seen = np.isin(screen.condition_of, np.unique(screen.condition_of[rows[Role.TRAIN]]))
         not_held_out = np.flatnonzero((split.role != Role.HELD_OUT) & seen)
-        in_latents = effects(lambda cells: latents[cells], rows[Role.TRAIN], shrink=True)
+        in_latents = effects(lambda cells: latents[cells], rows[Role.TRAIN], shrink=shrink_together)
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         Codebook.fit(training, config.data.context_columns, batches, vectors, in_latents).save(folder)
-        effects(lambda cells: latents[cells], not_held_out, shrink=True).save(folder / IN_LATENTS)
+        effects(lambda cells: latents[cells], not_held_out, shrink=shrink_together).save(folder / IN_LATENTS)
         if not isinstance(autoencoder, CountAutoencoder):
-            outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=True)
+            outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
             outside.save(folder / OUTSIDE_LATENTS)
-        effects(lambda cells: x[cells].toarray(), not_held_out, shrink=False).save(folder / IN_GENES)
+        effects(lambda cells: x[cells].toarray(), not_held_out, shrink=None).save(folder / IN_GENES)
         decoded = {"pca": decode_logs(PCAAutoencoder.fit(x_train, autoencoder.n_latents))}
         if isinstance(autoencoder, CountAutoencoder):
             shares = observe_shares(screen.x, screen.library_size, screen.condition_of, screen.conditions, not_held_out)
@@ -138,7 +139,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
                 _theta_effects(autoencoder, latents, screen, not_held_out).save(folder / ON_THETA)
             log_sizes = np.log(screen.library_size)[:, None]
-            effects(lambda cells: log_sizes[cells], not_held_out, shrink=True).save(folder / ON_LIBRARY_SIZE)
+            effects(lambda cells: log_sizes[cells], not_held_out, shrink=shrink_together).save(folder / ON_LIBRARY_SIZE)
             own = _own_gene_effects(autoencoder, latents, screen, not_held_out, shares)
             decoded["model"] = decode_counts(autoencoder, own, config.seed)
             active = active_units(latents[rows[Role.TRAIN]], float(autoencoder.latent_scale))
@@ -222,7 +223,7 @@ def _own_gene_effects(
             return np.zeros(len(screen.genes), dtype=np.float32)
         here, found = np.intersect1d(screen.rows_of(condition), rows), shares.of(condition)
         d = found.log_share - log_decoded_share(autoencoder, latents[here], screen.library_size[here])
-        missed: FloatArray = shrink_adaptively(d, found.variance).astype(np.float32)
+        missed: FloatArray = shrink_each(d, shares.variance_of(condition)).astype(np.float32)
         return missed
 
     return effect

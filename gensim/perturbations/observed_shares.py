@@ -1,4 +1,4 @@
-"""Effects on single genes as factors of their counts: measured, and shrunk by how surely they were measured."""
+"""What was counted of every gene in every condition, and how sure that is."""
 
 import json
 from collections.abc import Sequence
@@ -18,11 +18,8 @@ Float64Array = NDArray[np.float64]
 
 PSEUDOCOUNT = 0.5
 """Added to the summed counts of a gene, so that one that was not seen has a logarithm."""
-WIDTHS = np.concatenate([[0.0], np.geomspace(0.02, 4.0, 14)])
-"""Standard deviations of the mixture's members, natural logarithm: none, and from 2 % to beyond any knock-out."""
-NULL_WEIGHT = 10.0
-"""Genes' worth of belief in no effect, a penalty as in Stephens 2017, section 2.2."""
-ITERATIONS = 200
+PRIOR_FREEDOM = 20
+"""Cells' worth of belief that a condition's cells scatter as control cells do."""
 
 
 class LogShares(NamedTuple):
@@ -47,44 +44,18 @@ def log_shares(counts: sparse.csr_matrix, library_size: FloatArray) -> LogShares
     return LogShares(np.log(smoothed / total), np.maximum(variance, 1 / smoothed))
 
 
-def shrink_adaptively(d: Float64Array, variance: Float64Array) -> Float64Array:
-    """Posterior means of effects that were measured as `d` with known variances.
-
-        d_g ~ N(effect_g, variance_g),    effect_g ~ sum_j pi_j N(0, width_j²)
-
-    The weights pi are those that make the measurements most likely (expectation-maximisation), so that where nothing
-    happens all is shrunk to 0, and what stands out among the genes is kept.
-
-    Args:
-        d, variance: (G,) of one condition; variances above 0.
-
-    Source: Stephens 2017, False discovery rates: a new deal, Biostatistics 18, equations 2.1 to 2.6.
-    """
-    total = variance[:, None] + WIDTHS**2
-    log_likelihood = -(np.log(total) + d[:, None] ** 2 / total) / 2
-    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-    pi = np.full(len(WIDTHS), 1 / len(WIDTHS))
-    null = np.zeros(len(WIDTHS))
-    null[0] = NULL_WEIGHT
-    for _ in range(ITERATIONS):
-        member = pi * likelihood
-        member /= member.sum(axis=1, keepdims=True)
-        pi = member.sum(axis=0) + null
-        pi /= pi.sum()
-    kept = (member * (WIDTHS**2 / total)).sum(axis=1)
-    return np.asarray(kept * d)
-
-
 @dataclass(frozen=True, slots=True)
 class ObservedShares:
     """What was counted in every condition that is not held out.
 
     Args:
         conditions: K conditions, controls among them.
+        n: (K,) cells of each.
         log_share, variance: (K, G) float64, see `LogShares`.
     """
 
     conditions: tuple[Condition, ...]
+    n: IntArray
     log_share: Float64Array
     variance: Float64Array
 
@@ -92,9 +63,27 @@ class ObservedShares:
         k = self.conditions.index(condition)
         return LogShares(self.log_share[k], self.variance[k])
 
+    def variance_of(self, condition: Condition) -> Float64Array:
+        """(G,) variance of the logarithms of shares, steadied by that which as many control cells would have.
+
+            (d_0 s_0² + d s²) / (d_0 + d),    d = n - 1
+
+        Few cells do not know their own variance, and what few of them happen to agree on is not thereby sure.
+
+        Source: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3, section 4, with d_0 = 20 given.
+        """
+        k = self.conditions.index(condition)
+        if condition.control not in self.conditions:
+            return self.of(condition).variance
+        c = self.conditions.index(condition.control)
+        as_controls, freedom = self.variance[c] * self.n[c] / self.n[k], self.n[k] - 1
+        steadied: Float64Array = (PRIOR_FREEDOM * as_controls + freedom * self.variance[k]) / (PRIOR_FREEDOM + freedom)
+        return steadied
+
     def save(self, path: Path) -> None:
         keys = json.dumps([condition.key for condition in self.conditions])
-        save_file({"log_share": self.log_share, "variance": self.variance}, path, metadata={"conditions": keys})
+        arrays = {"n": self.n, "log_share": self.log_share, "variance": self.variance}
+        save_file(arrays, path, metadata={"conditions": keys})
 
     @classmethod
     def load(cls, path: Path) -> "ObservedShares":
@@ -116,9 +105,11 @@ def observe_shares(
         counts: (N, G) of all cells. library_size: (N,). condition_of: (N,) row of `conditions`.
     """
     present = np.unique(condition_of[rows])
-    found = [log_shares(counts[here], library_size[here]) for k in present for here in [rows[condition_of[rows] == k]]]
+    cells = [rows[condition_of[rows] == k] for k in present]
+    found = [log_shares(counts[here], library_size[here]) for here in cells]
     return ObservedShares(
         tuple(conditions[k] for k in present),
+        np.array([len(here) for here in cells], dtype=np.int64),
         np.stack([f.log_share for f in found]),
         np.stack([f.variance for f in found]),
     )
