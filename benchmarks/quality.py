@@ -88,7 +88,6 @@ def one_seed(config: Config, folder: Path, device: str) -> dict:
         "n_cells": n_cells,
         "best_step": training["best_step"],
         "steps": training["step"],
-        "variance_explained_held_out": reconstruction["held_out"]["variance_explained"],
         "decoded": reconstruction["decoded"],
         "split_digest": json.loads((run / "split.json").read_text())["digest"],
         "seconds": {

@@ -141,7 +141,7 @@ class CountAutoencoderConfig(Section):
     n_layers: PositiveInt = 2
     variational: bool = True
     """Whether a cell's latents have a posterior, or are a function of the cell."""
-    kl_weight: float = Field(1.0, gt=0)
+    kl_weight: float = Field(0.3, gt=0)
     """Of the posterior's divergence from the prior; 1 is the evidence lower bound, less keeps more of the cell."""
     kl_warmup_epochs: int = Field(15, ge=0)
     """First epochs, in which that weight rises from 0."""

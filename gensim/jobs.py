@@ -38,6 +38,7 @@ from gensim.training.checkpoint import load_weights
 from gensim.training.loop import Trainer
 from gensim.training.prepare import Parts, prepare
 from gensim.training.progress_bar import progress_bar
+from gensim.training.reconstruction import what_latents_hold
 from gensim.training.reflow_stage import TEACHER_SOLVER, keep_student, reflow_stage
 from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, OBSERVED_SHARES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
@@ -178,7 +179,9 @@ def sample(
         The store, an AnnData in Zarr format.
     """
     if out.suffix == ".h5ad":
-        raise StoreError(f"cells are written as a Zarr store, not as .h5ad; use --out {out.with_suffix('.zarr')}")
+        raise StoreError(
+            f"cells are written as a Zarr store, not as .h5ad; use --out {out.with_suffix('.zarr')}, then gensim export"
+        )
     state = PartialState(cpu=device == "cpu", timeout=LONGEST_WAIT)
     simulator = Simulator.load(run, str(state.device) if device == "auto" else device, overrides)
     simulation = simulator.simulate(controls, request, seed=seed, chunk_cells=chunk_cells)
@@ -247,7 +250,7 @@ def evaluate_cells(
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.zarr``.
 
     Returns:
-        The evaluation, and the folder that holds `report.txt`, `metrics.json` and `metrics.csv`.
+        The evaluation, and the folder that holds `report.txt`, `metrics.json`, `metrics.csv` and `mean_variance.png`.
 
     Raises:
         DataError: nothing to score, other genes, another scale, values that are not finite.
@@ -286,9 +289,4 @@ def evaluate_cells(
 def _reconstruction_note(run: RunFolder) -> str:
     """What the latents could hold at all, which bounds every gene-level result."""
     found = json.loads((run.prepared / "reconstruction.json").read_text())
-    held_out = found["held_out"]
-    return (
-        f"autoencoder: {found['n_latents']} latents hold {held_out['variance_explained']:.1%} of the variance of "
-        f"{held_out['n_cells']:.0f} held-out cells (mean squared error {held_out['mse']:.4g}, log1p CP10k); "
-        "what they miss is carried over from the control cell"
-    )
+    return what_latents_hold(found["n_latents"], found["decoded"])

@@ -39,6 +39,21 @@ def test_an_override_keeps_the_default_kind(tmp_path):
     assert (config.autoencoder.kind, config.autoencoder.n_latents) == ("pca", 7)
 
 
+@pytest.mark.parametrize("kind", ["nb", "zinb"])
+def test_distributions_of_counts_need_counts(tmp_path, kind):
+    with pytest.raises(
+        ConfigError, match=rf"autoencoder\.kind={kind} is a distribution of counts and needs data\.scale=c"
+    ):
+        load_config(write(tmp_path, MINIMAL), [f"autoencoder.kind={kind}", "data.scale=log1p_cp10k"])
+
+
+def test_integer_counts_cannot_be_made_of_logarithms(tmp_path):
+    path = write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError, match=r"cells=counts needs data\.scale=counts"):
+        load_config(path, ["cells=counts", "data.scale=log1p_cp10k"])
+    assert load_config(path, ["cells=log1p_cp10k"]).cells == "log1p_cp10k"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

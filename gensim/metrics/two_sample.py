@@ -17,7 +17,7 @@ from gensim.types import FloatArray
 FOLDS = 3
 FEWEST_CELLS = 10
 MOST_CELLS = 500
-TREES, FEWEST_IN_LEAF = 100, 5
+TREES, FEWEST_IN_LEAF = 30, 5
 ITERATIONS = 1_000
 
 
@@ -30,7 +30,7 @@ def c2st_auc_logistic(x: FloatArray, y: FloatArray, seed: int) -> float:
 
 
 def c2st_auc_forest(x: FloatArray, y: FloatArray, seed: int) -> float:
-    """AUC of a random forest (100 trees, leaves of at least 5 cells), telling cells y from cells x; see `_auc`.
+    """AUC of a random forest (30 trees, leaves of at least 5 cells), telling cells y from cells x; see `_auc`.
 
     Thresholds on several genes see zeros, spread, dependence, and values that no real cell has.
     """

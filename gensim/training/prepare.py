@@ -30,7 +30,7 @@ from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.calibration import log_decoded_share
 from gensim.training.checkpoint import save_weights
-from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score
+from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
 from gensim.training.run_folder import (
     GAUSSIAN_MAPS,
     IN_GENES,
@@ -101,12 +101,9 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     observed = {role: _observed(screen, x, rows[role]) for role in Role}
     _warn_of_unseen_genes(observed[Role.TRAIN])
     autoencoder = parts.fit_autoencoder(observed[Role.TRAIN], observed[Role.VALIDATION])
-    error: dict[str, Any] = {role.name.lower(): reconstruction_error(autoencoder, x[rows[role]]) for role in Role}
-    log.info(
-        "autoencoder: %d latents hold %.1f %% of the variance of held-out cells",
-        autoencoder.n_latents,
-        100 * error["held_out"]["variance_explained"],
-    )
+    error: dict[str, Any] = {}
+    if not isinstance(autoencoder, CountAutoencoder):
+        error = {role.name.lower(): reconstruction_error(autoencoder, x[rows[role]]) for role in Role}
     write_split(run.path, screen, split)
     write_held_out(run.held_out, screen, split, config.data)
     with atomic_path(run.prepared) as folder:
@@ -162,6 +159,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         index.save(folder / "cells.safetensors")
         write_json(folder / "genes.json", {"genes": screen.genes, "all_genes": all_genes})
         write_json(folder / "reconstruction.json", {"n_latents": autoencoder.n_latents, **error})
+        log.info("%s", what_latents_hold(autoencoder.n_latents, error["decoded"]))
 
 
 def _perturbed(screen: Screen, rows: IntArray) -> list[Condition]:

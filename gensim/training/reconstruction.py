@@ -1,6 +1,6 @@
 """What the latents can hold at all: held-out cells encoded and decoded, against other held-out cells."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -69,6 +69,23 @@ def decoded_score(
         "energy_score": (u_no_change - u) / (u_no_change - u_replicate) if separates else None,
         "variance_ratio": float(np.mean(ratios)) if ratios else None,
     }
+
+
+def what_latents_hold(n_latents: int, decoded: Mapping[str, Mapping[str, float | int | None]]) -> str:
+    """The scores of an autoencoder and of principal components in words."""
+
+    def words(found: Mapping[str, float | int | None]) -> str:
+        score, ratio = (found.get(name) for name in ("energy_score", "variance_ratio"))
+        if score is None:
+            return "no score (too few held-out cells, or nothing that separates them from controls)"
+        return f"energy score {score:.2f} in gene space, variance ratio {'–' if ratio is None else f'{ratio:.2f}'}"
+
+    names = {"model": "the autoencoder's", "pca": "of principal components"}
+    of = "; ".join(f"{names[name]}: {words(decoded[name])}" for name in names if name in decoded)
+    return (
+        f"held-out cells, coded into {n_latents} latents and decoded anew without anything carried over (1: as good as "
+        f"other real cells, 0: as far off as controls): {of}"
+    )
 
 
 def some(cells: ObservedCells, rows: IntArray) -> ObservedCells:
