@@ -113,10 +113,13 @@ def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float |
     return found
 
 
-def per_condition(evaluation: Evaluation) -> dict[str, dict[str, float | None]]:
-    """condition -> row -> energy distance in PCA space."""
-    key = CATALOGUE[0].key
-    return {r.condition.label: {row: r.measurements[row, key].value for row in ROWS} for r in evaluation.results}
+def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
+    """condition -> row -> metric -> value, of the energy distances."""
+    keys = [metric.key for metric in CATALOGUE if metric.key.startswith("energy_distance")]
+    return {
+        r.condition.label: {row: {key: r.measurements[row, key].value for key in keys} for row in ROWS}
+        for r in evaluation.results
+    }
 
 
 def summarise(results: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
