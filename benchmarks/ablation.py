@@ -37,7 +37,8 @@ from ablation_design import (
     marginal,
 )
 from provenance import provenance
-from quality import difference, each_control_once, over_seeds, table, text
+from quality import difference, each_control_once, table, text
+from results_format import over_seeds
 from rich.console import Console
 from rich.table import Table
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from provenance import provenance
-from quality import over_seeds, text
+from quality import text
+from results_format import over_seeds
 from rich.console import Console
 from rich.table import Table
 

@@ -7,16 +7,14 @@ than control cells, 1 as good as repeating the experiment.
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from pathlib import Path
-from statistics import mean, stdev
 
 from provenance import provenance
+from results_format import over_seeds
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from gensim.config import Config, load_config
 from gensim.data.request import Request, request_of
@@ -137,15 +135,6 @@ def summarise(results: list[dict]) -> dict[str, dict[str, dict[str, float | None
 
 def difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
-
-
-def over_seeds(values: list[float | None]) -> dict[str, float | None]:
-    """Mean over seeds with the 95 % interval of Student's t; null where a seed has no value."""
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return {"mean": None, "half_width": None, "n": len(known)}
-    half = stats.t.ppf(0.975, len(known) - 1) * stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
-    return {"mean": mean(known), "half_width": half, "n": len(known)}
 
 
 def show(report: dict) -> None:

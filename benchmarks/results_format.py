@@ -1,4 +1,18 @@
-"""How numbers and tables are written in Markdown."""
+"""How numbers are taken together over seeds, and tables written in Markdown."""
+
+import math
+from statistics import mean, stdev
+
+from scipy import stats
+
+
+def over_seeds(values: list[float | None]) -> dict[str, float | None]:
+    """Mean over seeds with the 95 % interval of Student's t; null where a seed has no value."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return {"mean": None, "half_width": None, "n": len(known)}
+    half = stats.t.ppf(0.975, len(known) - 1) * stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
+    return {"mean": mean(known), "half_width": half, "n": len(known)}
 
 
 def interval(cell: dict[str, float | None] | None) -> str:

@@ -100,7 +100,24 @@ def sampling_section(report: dict) -> list[str]:
     ]  # fmt: skip
     return [
         "## Solvers in sampling",
-        f"{report['problem']}. Fastest within 2 % of converged by its estimate: {fastest}. The 95 % intervals are as "
-        "wide as the 2 % themselves.",
+        f"{report['problem']}. Fastest within 2 % of converged: {fastest}. The candidates were judged on "
+        f"{report['n_cells_judged_again']:,} cells, the others on fewer.",
         markdown(head, lines, left=1),
+    ]
+
+
+def counts_section(report: dict) -> list[str]:
+    """How often simulated counts agree with an unseen replicate."""
+    statistics = list(report["summary"]["model"])
+    lines = [
+        [row.replace("_", " "), *(interval(cells[statistic]) for statistic in statistics)]
+        for row, cells in report["summary"].items()
+    ]
+    return [
+        "## Counts against unseen replicates",
+        f"Simulated screen, {len(report['seeds'])} seeds, {report['cells']} cells of each population: share of genes "
+        "(pairs of the most variable ones for correlations), over all conditions, whose difference from an unseen "
+        "replicate has 0 inside its 95 % bootstrap interval. The row of another replicate is what chance allows; that "
+        "of the model has the noise of its training cells as well.",
+        markdown(["row", *statistics], lines, left=1),
     ]

@@ -8,14 +8,28 @@ import argparse
 import json
 from pathlib import Path
 
-from results_format import interval, markdown, plain
-from results_sections import ablation_section, sampling_section, training_section
+from results_format import interval, markdown, over_seeds, plain
+from results_sections import ablation_section, counts_section, sampling_section, training_section
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 DIFFERENCE = "model minus training_mean"
 ROWS = ("training_mean", "gaussian_map", "model", DIFFERENCE)
 SHORT_METRICS = {"energy_distance_pca": "score, PCA space", "energy_distance_genes": "score, gene space"}
+BESIDE_MEANS = {
+    "variance_ratio": "variance ratio",
+    "zero_fraction_error": "error of zeros",
+    "c2st_auc_logistic": "C2ST, logistic",
+    "c2st_auc_forest": "C2ST, forest",
+    "des_wilcoxon": "DES",
+}
+ROWS_BESIDE_MEANS = ("no_change", "training_mean", "replicate", "model")
+CELLS = (
+    "What means do not show, as averages over the conditions, ± over seeds: the median over genes of predicted to real "
+    "variance (1 is right), the mean error of a gene's share of zeros, the AUC of classifiers that tell predicted from "
+    "real cells (0.5: they cannot), the share of differentially expressed genes found (DES, of the Virtual Cell "
+    "Challenge 2025). What a replicate reaches is the ceiling."
+)
 FACTS_SHOWN_ALONE = ("command", "date", "commit", "gensim", "cpu", "cores", "ram_gib", "accelerator", "platform")
 MIB = 2**20
 SCALE = (
@@ -70,9 +84,23 @@ def short_table(reports: list[dict]) -> str:
             facts = [named(report), hold_out(report), n_conditions(report), str(len(report["seeds"]))]
             scores = [interval(report["summary"][row].get(metric)) for metric in SHORT_METRICS]
             lines.append([*(facts if row == ROWS[0] else [""] * 4), row.replace("_", " "), *scores])
+    beside = [
+        [
+            named(report) if row == ROWS_BESIDE_MEANS[0] else "",
+            row.replace("_", " "),
+            *(interval(value_over_seeds(report, row, metric)) for metric in BESIDE_MEANS),
+        ]
+        for report in reports
+        for row in ROWS_BESIDE_MEANS
+    ]
+    cells = markdown(["config", "row", *BESIDE_MEANS.values()], beside, left=2)
     sources = "\n".join(f"- {named(report)}: {source(report)}" for report in reports)
     more = "All metrics and versions: [benchmarks/results/README.md](benchmarks/results/README.md)."
-    return f"{SCALE}\n\n{markdown(head, lines, left=5)}\n\n{sources}\n\n{more}"
+    return f"{SCALE}\n\n{markdown(head, lines, left=5)}\n\n{CELLS}\n\n{cells}\n\n{sources}\n\n{more}"
+
+
+def value_over_seeds(report: dict, row: str, metric: str) -> dict[str, float | None]:
+    return over_seeds([result["values"].get(row, {}).get(metric, [None])[0] for result in report["per_seed"]])
 
 
 def long_tables(reports: list[dict]) -> str:
@@ -90,6 +118,8 @@ def long_tables(reports: list[dict]) -> str:
                 parts += training_section(report)
             case "sampling":
                 parts += sampling_section(report)
+            case "counts":
+                parts += counts_section(report)
             case name:
                 result = report.get("result", {})
                 parts += [f"## {name}", markdown(["what", "value"], [[k, str(v)] for k, v in result.items()], left=1)]
@@ -114,14 +144,14 @@ def quality_section(report: dict) -> list[str]:
             str(result["n_conditions"]),
             str(len(result["not_scored"])),
             f"{result['best_step']} of {result['steps']}",
-            f"{result['variance_explained_held_out']:.1%}",
+            *(plain(result["decoded"].get(what, {}).get("energy_score")) for what in ("model", "pca")),
             " / ".join(f"{result['seconds'][job]:g}" for job in ("train", "sample", "evaluate")),
         ]
         for seed, result in zip(report["seeds"], report["per_seed"], strict=True)
     ]
     training_head = [
         "seed", "conditions scored", "not scored", "step kept (0: the untrained network)",
-        "held-out variance in the latents", "seconds to train / sample / evaluate",
+        "score of decoded real cells", "of as many principal components", "seconds to train / sample / evaluate",
     ]  # fmt: skip
     overrides = f" with {' '.join(f'`{o}`' for o in report['overrides'])}" if report["overrides"] else ""
     return [
@@ -150,9 +180,9 @@ def present_rows(report: dict) -> list[str]:
 
 
 def named(report: dict) -> str:
-    """The config, and the transport where it is not the config's own."""
-    transport = [o.partition("=")[2] for o in report["overrides"] if o.startswith("transport.kind=")]
-    return " ".join([f"`{Path(report['config']).stem}`", *(t.replace("_", " ") for t in transport)])
+    """The config, and transport and autoencoder where they are not the config's own."""
+    kinds = [o.partition("=")[2] for o in report["overrides"] if o.startswith(("transport.kind=", "autoencoder.kind="))]
+    return " ".join([f"`{Path(report['config']).stem}`", *(kind.replace("_", " ") for kind in kinds)])
 
 
 def hold_out(report: dict) -> str:

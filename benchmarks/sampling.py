@@ -8,6 +8,9 @@ Quality is the energy distance to target cells that were never trained on, avera
 targets, relative to that of the converged solver (64 Heun steps in float32). Its interval (95 %, Student's t) is that
 of the differences part by part, from the same control cells. `rms` is the root mean square distance of a latent of a
 cell to where the converged solver brings it, in standardised latent units.
+
+Of the fixed-step solvers that may lie within 2 % of converged, the fastest three are judged again on six times as many
+cells (of the flow that is trained here), and the fastest of those that lie within it is the winner.
 """
 
 import argparse
@@ -15,7 +18,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -64,6 +67,7 @@ STEPS, STEPS_QUICK = (1, 2, 4, 8, 16, 32), (1, 4)
 CONVERGED = Heun(64)
 N_CELLS, FEWEST_PARTS = 4096, 8
 TOLERATED = 0.02
+TIMES_AS_MANY, CANDIDATES = 6, 3
 N_LATENTS, WIDTH, N_BLOCKS = 50, 512, 3
 TRAINING_STEPS, TRAINING_STEPS_QUICK, PAIRS_PER_CONDITION = 400, 10, 128
 
@@ -80,17 +84,21 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
     if arguments.run:
-        problem = problem_of_run(arguments.run, device)
+        problem = many = problem_of_run(arguments.run, device)
     else:
-        problem = mixture_problem(TRAINING_STEPS_QUICK if arguments.quick else TRAINING_STEPS, device)
+        make = mixture_problem(TRAINING_STEPS_QUICK if arguments.quick else TRAINING_STEPS, device)
+        problem, many = make(1), None if arguments.quick else make(TIMES_AS_MANY)
     settings = list(settings_of(STEPS_QUICK if arguments.quick else STEPS, problem.plain[0].dynamics))
     timings, ends = measure(problem, settings)
     rows = [summary(problem, setting, timings, ends) for setting in settings]
     fit = [row for row in rows if row["within"] and row["solver"] != REFERENCE]
+    if many is not None and many is not problem:
+        fit = judged_again(many, settings, rows)
     report = {
         "benchmark": "sampling",
         "problem": problem.name,
         "energy_distance": scales(problem),
+        "n_cells_judged_again": 0 if many is None or many is problem else len(many.converged),
         "rows": rows,
         "fastest_within": max(fit, key=lambda row: row["cells_per_s"]) if fit else None,
         "provenance": provenance() | {"threads": arguments.threads, "device": str(device)},
@@ -209,10 +217,7 @@ def summary(
     seconds = [s for s, _ in timings[setting]]
     reference = next(other for other in timings if other.steps is None)
     faster = [theirs / ours for (theirs, _), ours in zip(timings[reference], seconds, strict=True)]
-    converged = distances(problem.parts, problem.converged)
-    differences = [a - b for a, b in zip(distances(problem.parts, ends[setting]), converged, strict=True)]
-    excess = mean(differences) / mean(converged)
-    half = stats.t.ppf(0.975, len(differences) - 1) * stdev(differences) / math.sqrt(len(differences)) / mean(converged)
+    excess, half = excess_over_converged(problem, ends[setting])
     return {
         "solver": setting.solver,
         "steps": setting.steps,
@@ -226,8 +231,35 @@ def summary(
         "relative_energy_distance": 1 + excess,
         "half_width": half,
         "within": abs(excess) <= TOLERATED,
+        "n_cells": len(problem.converged),
         "rms": float(np.sqrt(np.square(ends[setting] - problem.converged, dtype=np.float64).mean())),
     }
+
+
+def judged_again(problem: Problem, settings: list[Setting], rows: list[dict]) -> list[dict]:
+    """Judge the fastest candidates on more cells, in place; those that lie within what is tolerated."""
+    candidates = [
+        (row["cells_per_s"], i)
+        for i, (row, setting) in enumerate(zip(rows, settings, strict=True))
+        if setting.steps is not None and not setting.compiled
+        if row["relative_energy_distance"] - row["half_width"] <= 1 + TOLERATED
+    ]
+    again = []
+    for _, i in sorted(candidates, reverse=True)[:CANDIDATES]:
+        z_1 = np.concatenate([solve(settings[i].make(), block)[0] for block in problem.plain])
+        excess, half = excess_over_converged(problem, z_1)
+        rows[i] |= {"relative_energy_distance": 1 + excess, "half_width": half, "within": abs(excess) <= TOLERATED}
+        rows[i]["n_cells"] = len(z_1)
+        again.append(rows[i])
+    return [row for row in again if row["within"]]
+
+
+def excess_over_converged(problem: Problem, z_1: FloatArray) -> tuple[float, float]:
+    """Relative excess of the energy distance over the converged solver's, and the half-width of its interval."""
+    converged = distances(problem.parts, problem.converged)
+    differences = [a - b for a, b in zip(distances(problem.parts, z_1), converged, strict=True)]
+    half = stats.t.ppf(0.975, len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
+    return mean(differences) / mean(converged), half / mean(converged)
 
 
 def distances(parts: list[Part], z_1: FloatArray) -> list[float]:
@@ -336,8 +368,8 @@ class Mixtures:
         return (moved + spread * rng.standard_normal((n, N_LATENTS))).astype(np.float32)
 
 
-def mixture_problem(n_steps: int, device: torch.device) -> Problem:
-    """Train the flow, then four blocks, one per condition, in two parts each."""
+def mixture_problem(n_steps: int, device: torch.device) -> Callable[[int], Problem]:
+    """Train the flow; then so many blocks per condition as are asked for, in two parts each."""
     mixtures = Mixtures()
     conditions = [Condition((f"P{k}",)) for k in range(mixtures.n_conditions)]
     names = [condition.perturbations[0] for condition in conditions]
@@ -347,23 +379,29 @@ def mixture_problem(n_steps: int, device: torch.device) -> Problem:
     transport = untrained(codebook).to(device)
     train(transport, mixtures, codes, n_steps)
 
-    def blocks_of(transport: Transport) -> list[Block]:
-        blocks = []
-        for k in range(len(conditions)):
-            z = torch.from_numpy(mixtures.controls(CELLS_PER_SOLVE, numpy_generator(0, "test controls", k))).to(device)
-            controls, condition = ControlBatch.alone(z), codes[torch.full((len(z),), k)].to(device)
-            with torch.no_grad():
-                z_0 = transport.start(controls, condition, torch.zeros_like(z))
-                blocks.append(Block(transport.dynamics(controls, condition), z_0))
-        return blocks
+    def make(n_blocks: int) -> Problem:
+        each = [(k, number) for k in range(len(conditions)) for number in range(n_blocks)]
 
-    parts = []
-    for k in range(len(conditions)):
-        target = mixtures.targets(k, 2 * CELLS_PER_SOLVE, numpy_generator(0, "test targets", k))
-        cells = k * CELLS_PER_SOLVE + np.arange(CELLS_PER_SOLVE)
-        parts += [Part(cells[i::2], target[i::2]) for i in range(2)]
-    name = f"Gaussian mixtures, {N_BLOCKS} blocks of width {WIDTH}, {n_steps} training steps"
-    return problem_of(name, blocks_of(transport), blocks_of(compiled_copy(transport, device)), parts)
+        def blocks_of(transport: Transport) -> list[Block]:
+            blocks = []
+            for k, number in each:
+                rng = numpy_generator(0, "test controls", n_blocks, k, number)
+                z = torch.from_numpy(mixtures.controls(CELLS_PER_SOLVE, rng)).to(device)
+                controls, condition = ControlBatch.alone(z), codes[torch.full((len(z),), k)].to(device)
+                with torch.no_grad():
+                    z_0 = transport.start(controls, condition, torch.zeros_like(z))
+                    blocks.append(Block(transport.dynamics(controls, condition), z_0))
+            return blocks
+
+        parts = []
+        for i, (k, number) in enumerate(each):
+            target = mixtures.targets(k, 2 * CELLS_PER_SOLVE, numpy_generator(0, "test targets", n_blocks, k, number))
+            cells = i * CELLS_PER_SOLVE + np.arange(CELLS_PER_SOLVE)
+            parts += [Part(cells[i::2], target[i::2]) for i in range(2)]
+        name = f"Gaussian mixtures, {N_BLOCKS} blocks of width {WIDTH}, {n_steps} training steps"
+        return problem_of(name, blocks_of(transport), blocks_of(compiled_copy(transport, device)), parts)
+
+    return make
 
 
 def untrained(codebook: Codebook) -> FlowMatching:

@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
@@ -15,6 +17,9 @@ from gensim.errors import DataError
 from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import CP10K, Condition, FloatArray, IntArray
+
+GRID_TOLERANCE = 1e-2
+"""Counts, and the same share of a hundred of them: what float32 logarithms lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +74,20 @@ Draw = Callable[[str], FloatArray]
 
 
 class Decoder(ABC):
-    """Turns moved latents into cells."""
+    """Turns moved latents into cells.
+
+    `looks_at_population` says whether `population` has to be known of a condition before any of its cells is made.
+    """
+
+    looks_at_population: ClassVar[bool]
 
     @abstractmethod
     def population(self, cells: MovedCells) -> torch.Tensor:
-        """(G,) what must be known of a condition's population, here its first cells, before any of its cells is made;
-        (0,) where nothing must."""
+        """(G,) what is to be known of a condition, from its first cells."""
 
     @abstractmethod
-    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
-        """Cells, given (n, G) what is known of each one's population."""
+    def decode(self, cells: MovedCells, population: torch.Tensor | None, draw: Draw) -> DecodedCells:
+        """Cells, given (n, G) what is known of each one's population, where it has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +106,12 @@ class LogDecoder(Decoder):
         autoencoder: whose `decode` may be negative.
         outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
         guidance: how much of them a cell gets; the transport guides the latents itself.
-        has_counts: whether the screen is of counts. If not, one count is the smallest value of the control cell.
+        has_counts: whether the screen is of counts. If not, one count is the smallest value of the control cell, where
+            all its values are multiples of that; a cell of other values is left as it is.
         measures_all: whether the genes are all of the screen, so that a cell's library size is the sum of its counts.
     """
 
+    looks_at_population = True
     autoencoder: Autoencoder
     outside: MeanEffects | None
     guidance: float
@@ -119,12 +130,17 @@ class LogDecoder(Decoder):
         return offsets_to_nonnegative(self.moved(cells))
 
     @torch.no_grad()
-    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
+    def decode(self, cells: MovedCells, population: torch.Tensor | None, draw: Draw) -> DecodedCells:
+        assert population is not None, "offsets come from the population"
         x = (self.moved(cells) - population).clamp_min(0).cpu().numpy()
-        if not self.has_counts:
-            implied = _implied_library_size(cells.x_control.cpu().numpy())
-            return DecodedCells(_log(draw_counts(x, implied, draw("counts")), implied), None, cells.library_size)
-        return counted(draw_counts(x, cells.library_size, draw("counts")), cells.library_size, self.measures_all)
+        if self.has_counts:
+            refuse_beyond_integers(cells, cells.library_size, np.expm1(x.max(axis=1)) * cells.library_size / CP10K)
+            return counted(draw_counts(x, cells.library_size, draw("counts")), cells.library_size, self.measures_all)
+        control = cells.x_control.cpu().numpy()
+        library_size, on_grid = implied_grid(control)
+        drawn = _log(draw_counts(x, library_size, draw("counts")), library_size)
+        still = cells.are_controls.cpu().numpy()
+        return DecodedCells(np.where(still, control, np.where(on_grid, drawn, x)), None, cells.library_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +164,7 @@ class CountDecoder(Decoder):
         DataError: a predicted library size, or a count, is beyond what integers hold.
     """
 
+    looks_at_population = False
     autoencoder: CountAutoencoder
     gene_effects: MeanEffects | None
     theta_effects: MeanEffects | None
@@ -156,11 +173,11 @@ class CountDecoder(Decoder):
     carried: bool
     measures_all: bool
 
-    def population(self, cells: MovedCells) -> torch.Tensor:
-        return cells.z_1.new_empty(0)
+    def population(self, cells: MovedCells) -> torch.Tensor:  # noqa: ARG002
+        raise AssertionError("counts need no look at their population")
 
     @torch.no_grad()
-    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:  # noqa: ARG002
+    def decode(self, cells: MovedCells, population: torch.Tensor | None, draw: Draw) -> DecodedCells:  # noqa: ARG002
         own = torch.from_numpy(cells.library_size).to(cells.z_1.device)[:, None]
         sizes = own if self.library_effects is None else own * cells.effects(self.library_effects).exp()
         moved = self.autoencoder.distribution(
@@ -179,13 +196,7 @@ class CountDecoder(Decoder):
             x = moved.at_quantiles(u, 1 - u)
         x = np.where(cells.are_controls.cpu().numpy(), cells.counts, x)
         library_size = sizes[:, 0].cpu().numpy()
-        largest = max(float(library_size.max()), float(x.max()))
-        if not largest <= LARGEST_COUNT:
-            k = int(cells.condition[int(np.maximum(library_size, x.max(axis=1)).argmax())])
-            raise DataError(
-                f"condition {cells.conditions[k].label!r}: a simulated cell would have {largest:.3g} counts, and "
-                f"integers end at {LARGEST_COUNT}; check its training cells, or use autoencoder.library_size=control"
-            )
+        refuse_beyond_integers(cells, library_size, x.max(axis=1))
         return counted(x.astype(np.int64), library_size, self.measures_all)
 
 
@@ -203,9 +214,26 @@ def _log(counts: IntArray, library_size: FloatArray) -> FloatArray:
     return x
 
 
-def _implied_library_size(x: FloatArray) -> FloatArray:
-    """(n,) library sizes for which the smallest value above 0 of each cell, log1p CP10k, is one count."""
+def refuse_beyond_integers(cells: MovedCells, library_size: FloatArray, largest: NDArray[np.floating]) -> None:
+    """Refuse cells with (n,) library sizes, or (n,) largest counts, that an int32 does not hold.
+
+    Raises:
+        DataError: the condition of the largest is named.
+    """
+    most = np.maximum(library_size, largest)
+    if not float(most.max()) <= LARGEST_COUNT:
+        k = int(cells.condition[int(most.argmax())])
+        raise DataError(
+            f"condition {cells.conditions[k].label!r}: a simulated cell would have {float(most.max()):.3g} counts, and "
+            f"integers end at {LARGEST_COUNT}; check its training cells, or use autoencoder.library_size=control"
+        )
+
+
+def implied_grid(x: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """(n,) library sizes for which the smallest value above 0 of each of (n, G) cells, log1p CP10k, is one count, and
+    (n, 1) whether all its values are counts then."""
     smallest = np.where(x > 0, x, np.inf).min(axis=1)
     one = np.where(np.isfinite(smallest), np.expm1(smallest), 1.0)
-    sizes: FloatArray = (CP10K / one).astype(np.float32)
-    return sizes
+    counts = np.expm1(x.astype(np.float64)) / one[:, None]
+    off = np.abs(counts - np.round(counts)) > GRID_TOLERANCE * (1 + 0.01 * counts)
+    return (CP10K / one).astype(np.float32), np.asarray(~off.any(axis=1, keepdims=True))

@@ -82,9 +82,10 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
         if accelerator.is_main_process:
             keep_student(run)
     if accelerator.is_main_process:
-        if (run.prepared / OBSERVED_SHARES).is_file():
+        if config.anchor == "mean_effect" and (run.prepared / OBSERVED_SHARES).is_file():
             _calibrate(config, run, accelerator.device, solver)
         write_json(run.summary, summary)
+    accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path
 

@@ -221,8 +221,11 @@ class Engine:
             for s in range(start, stop, CELLS_PER_SOLVE):
                 cells = np.arange(s, min(s + CELLS_PER_SOLVE, stop))
                 moved.append(inputs.moved(cells, CELLS_PER_SOLVE))
-                present, row = np.unique(moved[-1].condition, return_inverse=True)
-                population = torch.stack([populations(int(k)) for k in present])[torch.from_numpy(row).to(self.device)]
+                population = None
+                if self.decoder.looks_at_population:
+                    present, row = np.unique(moved[-1].condition, return_inverse=True)
+                    known = torch.stack([populations(int(k)) for k in present])
+                    population = known[torch.from_numpy(row).to(self.device)]
                 draw = partial(plan.draw_uniform, cells, controls.x.shape[1])
                 decoded.append(self.decoder.decode(moved[-1], population, draw))
             drawn = [part.counts for part in decoded if part.counts is not None]

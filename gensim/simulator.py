@@ -267,7 +267,7 @@ def _decoder(config: Config, run: RunFolder, autoencoder: Autoencoder, measures_
     return CountDecoder(
         autoencoder,
         gene_effects=effects(run.gene_effects),
-        theta_effects=effects(run.prepared / ON_THETA),
+        theta_effects=MeanEffects.load(theta) if (theta := run.prepared / ON_THETA).is_file() else None,
         library_effects=MeanEffects.load(run.prepared / ON_LIBRARY_SIZE) if predicted else None,
         guidance=config.guidance,
         carried=counting.noise == "carried",

@@ -8,7 +8,7 @@ import torch
 
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.data.scale import to_log1p_cp10k
-from gensim.decoding import CountDecoder, MovedCells
+from gensim.decoding import CountDecoder, MovedCells, implied_grid, refuse_beyond_integers
 from gensim.errors import DataError
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import torch_generator
@@ -143,3 +143,19 @@ def test_a_count_so_far_out_that_no_quantile_is_known_is_scaled_with_the_mean():
 def test_a_library_size_beyond_integers_is_refused():
     with pytest.raises(DataError, match=r"condition 'A': a simulated cell would have .* counts, and integers end"):
         counts_of(decoder(True, library_effects=effect(20.0)), moved())
+
+
+def test_values_that_are_no_multiples_of_the_smallest_are_on_no_grid():
+    counts = np.array([[0, 1, 3], [2, 4, 6], [0, 0, 0], [1, 1.5, 3]])
+    x = np.log1p(counts * [[2.0], [1.0], [1.0], [1.0]]).astype(np.float32)
+    library_size, on_grid = implied_grid(x)
+    assert on_grid[:, 0].tolist() == [True, True, True, False]
+    np.testing.assert_allclose(library_size[[0, 1]], [5_000, 5_000], rtol=1e-5)
+
+
+def test_logarithms_that_lead_beyond_integers_are_refused():
+    cells = moved()
+    far = np.full((N, GENES), 40.0, np.float32)
+    with pytest.raises(DataError, match=r"condition 'A': a simulated cell would have .* counts, and integers end"):
+        refuse_beyond_integers(cells, cells.library_size, np.expm1(far.max(axis=1)) * cells.library_size / 1e4)
+    refuse_beyond_integers(cells, cells.library_size, np.full(N, 1e9))

@@ -123,3 +123,15 @@ def test_cells_are_taken_some_at_a_time(device, monkeypatch):
     monkeypatch.setattr(dispersion, "CELLS_AT_ONCE", 7)
     # Sums over cells are float64; single densities may differ in the last float32 digit.
     np.testing.assert_allclose(log_theta_shift(autoencoder, *observed), at_once, atol=1e-4)
+
+
+def test_a_mean_that_is_known_to_be_missed_is_not_taken_for_dispersion(device):
+    """Counts of three times the decoded mean: without the effect that looks like spread."""
+    rng = np.random.default_rng(0)
+    library_size = rng.integers(500, 2000, 3000).astype(np.float32)
+    counts = drawn(rng, 3 * SHARE * library_size[:, None], THETA, 0.0)
+    latents = rng.normal(size=(3000, 2)).astype(np.float32)
+    fooled = log_theta_shift(with_shares(device), latents, counts, library_size)
+    told = log_theta_shift(with_shares(device), latents, counts, library_size, np.full(GENES, np.log(3), np.float32))
+    assert np.abs(told).max() < 0.2
+    assert np.abs(fooled).min() > 0.4

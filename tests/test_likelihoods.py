@@ -97,3 +97,14 @@ def test_a_gene_that_is_never_seen_has_a_finite_likelihood_and_no_counts():
     assert torch.isfinite(nothing.log_prob(torch.tensor([[0.0], [1.0], [5.0]]))).all()
     u = np.array([[0.1], [0.5], [1 - 1e-9]])
     assert (nothing.at_quantiles(u, 1 - u) == 0).all()
+
+
+def test_a_gene_that_is_nearly_always_an_extra_zero_still_has_quantiles():
+    """At a logit of 40 float64 cannot tell pi from 1."""
+    n = 3
+    distribution = CountDistribution(MU.expand(n, 4), THETA, torch.full((n, 4), 40.0, dtype=torch.float64))
+    x = np.array([[0, 0, 0, 0], [1, 1, 1, 100], [2, 5, 9, 300]], np.float32)
+    u, complement = distribution.quantiles_of(x, np.full((n, 4), 0.5, np.float32))
+    assert np.isfinite(u).all()
+    assert (complement[1:] > 0).all()
+    np.testing.assert_array_equal(distribution.at_quantiles(u, complement), x)

@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 from scipy.special import softmax
 
-from gensim.perturbations.shrinkage import NULL_WEIGHT, WIDTHS, shrink_each
+from gensim.perturbations.shrinkage import NULL_WEIGHT, WIDTHS, shrink_each, steadied
 
 
 def measured(n_genes: int, seed: int, moved: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,3 +97,18 @@ def test_genes_that_are_constant_on_both_sides_do_no_harm():
     shrunk = shrink_each(d, variance)
     assert np.isfinite(shrunk).all()
     assert shrunk[:2].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_few_cells_that_agree_by_chance_invent_no_effects(n):
+    """2,000 genes, n perturbed and 500 control cells of one population."""
+    rng = np.random.default_rng(0)
+    treated, control = rng.normal(0, 0.5, (n, 2000)), rng.normal(0, 0.5, (500, 2000))
+    d, of_controls = treated.mean(0) - control.mean(0), control.var(0, ddof=1) / 500
+    own = treated.var(0, ddof=1) / n if n > 1 else np.zeros(2000)
+    effects = shrink_each(d, steadied(own, n, of_controls, 500) + of_controls)
+    # One cell in 2,000 genes has a value or two at 3.5 standard deviations.
+    assert (np.abs(effects) > 0.3).mean() < 0.002
+    assert np.sqrt((effects**2).mean()) < 0.03
+    if n == 2:
+        assert np.sqrt((shrink_each(d, own + of_controls) ** 2).mean()) > 0.1, "two cells alone are fooled"

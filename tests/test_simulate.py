@@ -1,5 +1,7 @@
 """From a request to cells: what a cell is made of, and which control cell it is made from."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.vectors import one_hot_table
-from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Inputs, make_plan
+from gensim.simulate import CELLS_PER_POPULATION, CELLS_PER_SOLVE, Controls, Engine, Inputs, make_plan
 from gensim.solvers.ode import Euler
 from gensim.transport.base import Transport
 from gensim.types import Condition, Dynamics
@@ -86,18 +88,46 @@ def test_guidance_holds_outside_the_latents_too():
 
 
 def test_cells_are_cut_off_at_0_with_their_mean_kept_and_drawn_as_counts():
-    """Gene 1 has the mean 1.5 over (3.5, -0.5); (3, 0) has it, and no cell is below 0. The library sizes make whole
-    counts of all values, so the draws change nothing."""
+    """Gene 1 has the mean 1.5 over (3.5, -0.5); (3, 0) has it, and no cell is below 0.
+
+    The control (5, 4) is on no grid of counts, as its values are no multiples of its smallest, so its cells are left
+    as they are. Of the control (1, 0) a count is exp(1) - 1, and its cells are drawn as neighbours of what is expected.
+    """
     plan = make_plan(request_of([A, CONTROL], [6, 2]), two_controls(), seed=0)
     (chunk,) = engine().chunks(plan, two_controls(), CELLS_PER_SOLVE, [0])
     expected = np.array([[[7, 3], [3, 0]], [[5, 4], [1, 0]]], np.float32)[chunk.condition, chunk.source]
-    # One count of a cell without counts is its smallest value; the draws leave the neighbours of what is expected.
-    one = np.expm1(np.array([[4.0], [1.0]]))[chunk.source]
-    counts = np.expm1(chunk.x) / one
+    free = (chunk.source == 0) | (chunk.condition == 1)
+    np.testing.assert_allclose(chunk.x[free], expected[free], atol=1e-5)
+    counts = np.expm1(chunk.x[~free].astype(np.float64)) / np.expm1(1.0)
     np.testing.assert_allclose(counts, np.round(counts), rtol=1e-4)
-    assert (np.abs(np.expm1(chunk.x) - np.expm1(expected)) < one).all()
+    assert (np.abs(counts - np.expm1(expected[~free]) / np.expm1(1.0)) < 1).all()
     assert chunk.counts is None
     assert chunk.condition.tolist() == [0] * 6 + [1] * 2
+
+
+def test_a_decoder_that_needs_no_look_at_populations_solves_no_cell_twice():
+    """Six cells in one block, and 256 more for the population of their condition, or none."""
+    plan = make_plan(request_of([A], [6]), two_controls(), seed=0)
+    solved = []
+
+    class Counting(Euler):
+        def solve(self, dynamics, z, noise):
+            solved.append(len(z))
+            return super().solve(dynamics, z, noise)
+
+    class Blind(LogDecoder):
+        looks_at_population = False
+
+        def decode(self, cells, population, draw):
+            assert population is None
+            return super().decode(cells, torch.zeros(len(cells), 2), draw)
+
+    looking = replace(engine(), solver=Counting(2))
+    blind = replace(looking, decoder=Blind(*(getattr(log_decoder(), f.name) for f in fields(LogDecoder))))
+    for made, expected in ((looking, [CELLS_PER_SOLVE, CELLS_PER_POPULATION]), (blind, [CELLS_PER_SOLVE])):
+        solved.clear()
+        list(made.chunks(plan, two_controls(), CELLS_PER_SOLVE, [0]))
+        assert solved == expected
 
 
 def test_every_control_cell_is_used_once_before_any_is_used_again():

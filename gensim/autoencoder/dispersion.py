@@ -16,23 +16,29 @@ CELLS_AT_ONCE = 1024
 
 @torch.no_grad()
 def log_theta_shift(
-    autoencoder: CountAutoencoder, z: FloatArray, counts: sparse.csr_matrix, library_size: FloatArray
+    autoencoder: CountAutoencoder,
+    z: FloatArray,
+    counts: sparse.csr_matrix,
+    library_size: FloatArray,
+    log_effect: FloatArray | None = None,
 ) -> FloatArray:
     """(G,) most probable shift of log theta for n cells, given their latents.
 
-        argmax_s  sum_i log NB(x_i | L_i rho(z_i), theta exp(s)) - s² / (2 width²)
+        argmax_s  sum_i log NB(x_i | L_i rho(z_i) exp(effect), theta exp(s)) - s² / (2 width²)
 
     over a grid of 33 shifts, refined by the parabola through the best and its neighbours.
 
     Args:
         z: (n, D) standardised latents of the cells. counts: (n, G). library_size: (n,).
+        log_effect: (G,) of their condition on the logarithms of the means; a mean that is missed looks like spread.
     """
     device, n_genes = autoencoder.device, counts.shape[1]
     total = torch.zeros(len(SHIFTS), n_genes, dtype=torch.float64, device=device)
     for rows in blocks(len(z), CELLS_AT_ONCE):
         x = torch.from_numpy(counts[rows].toarray().astype(np.float64)).to(device)
         latents, sizes = (torch.from_numpy(a[rows]).to(device) for a in (z, library_size))
-        decoded = autoencoder.distribution(latents, sizes[:, None])
+        effect = None if log_effect is None else torch.from_numpy(log_effect).to(device)
+        decoded = autoencoder.distribution(latents, sizes[:, None], effect)
         zero_logits = None if decoded.zero_logits is None else decoded.zero_logits.double()
         for i, shift in enumerate(SHIFTS):
             # float64: where theta is large, log-gammas of thousands cancel, and what float32 leaves adds up over cells.

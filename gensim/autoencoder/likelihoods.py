@@ -77,9 +77,9 @@ class CountDistribution:
 
         Source: Dunn and Smyth 1996, J. Comput. Graph. Stat. 5, section 2.
         """
-        nb, pi = self._scipy(), self._pi()
-        below, above = (pi + (1 - pi) * nb.cdf(x - 1)) * (x > 0), (1 - pi) * nb.sf(x)
-        mass = pi * (x == 0) + (1 - pi) * nb.pmf(x)
+        nb, (pi, stays) = self._scipy(), self._extra()
+        below, above = (pi + stays * nb.cdf(x - 1)) * (x > 0), stays * nb.sf(x)
+        mass = pi * (x == 0) + stays * nb.pmf(x)
         return below + v * mass, above + (1 - v) * mass
 
     def at_quantiles(self, u: Float64Array, complement: Float64Array) -> Float64Array:
@@ -91,9 +91,9 @@ class CountDistribution:
         Returns:
             float64 integers; infinite where a quantile is beyond what float64 can tell from 1.
         """
-        nb, pi = self._scipy(), self._pi()
-        lower = nb.ppf(np.clip((u - pi) / (1 - pi), 0.0, 1.0))
-        upper = nb.isf(np.clip(complement / (1 - pi), 0.0, 1.0))
+        nb, (pi, stays) = self._scipy(), self._extra()
+        lower = nb.ppf(np.clip((u - pi) / stays, 0.0, 1.0))
+        upper = nb.isf(np.clip(complement / stays, 0.0, 1.0))
         # ppf(0) is -1 by scipy's convention.
         x: Float64Array = np.maximum(np.where(u < 0.5, lower, upper), 0.0)
         return x
@@ -103,8 +103,9 @@ class CountDistribution:
         theta = np.broadcast_to(self.theta.detach().cpu().double().numpy(), mu.shape)
         return stats.nbinom(theta, theta / (theta + mu))
 
-    def _pi(self) -> Float64Array | float:
+    def _extra(self) -> tuple[Float64Array | float, Float64Array | float]:
+        """pi and 1 - pi, of which the second is above 0 however near pi is to 1."""
         if self.zero_logits is None:
-            return 0.0
-        pi: Float64Array = torch.sigmoid(self.zero_logits.detach().cpu().double()).numpy()
-        return pi
+            return 0.0, 1.0
+        logits = self.zero_logits.detach().cpu().double()
+        return torch.sigmoid(logits).numpy(), torch.sigmoid(-logits).numpy()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
 ROWS_AT_ONCE = 4096
@@ -29,8 +30,10 @@ class MeanEffects:
     conditions: tuple[Condition, ...]
     delta: FloatArray
     _rows: dict[tuple[str, ...], list[int]] = field(init=False, repr=False, compare=False)
+    _means: dict[tuple[int, ...], FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_means", {})
         rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for k, condition in enumerate(self.conditions):
             rows[condition.perturbations].append(k)
@@ -69,8 +72,14 @@ class MeanEffects:
         return self._mean(nearest) if nearest else None
 
     def _mean(self, rows: list[int]) -> FloatArray:
-        mean: FloatArray = self.delta[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
-        return mean
+        if len(rows) == 1:
+            only: FloatArray = self.delta[rows[0]]
+            return only
+        # Unseen conditions ask for the same mean over many rows again and again.
+        key = tuple(rows)
+        if key not in self._means:
+            self._means[key] = self.delta[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
+        return self._means[key]
 
     def save(self, path: Path) -> None:
         keys = json.dumps([condition.key for condition in self.conditions])
@@ -121,8 +130,7 @@ def fit_mean_effects(
         treated, control = _moments(read, present[condition]), controls[condition.control]
         difference = treated.mean - control.mean
         if shrink is not None:
-            # One cell has no variance of its own: that of the controls stands in.
-            own = treated.variance_of_mean if treated.n > 1 else control.variance_of_mean * control.n
+            own = steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n)
             difference = shrink(difference, own + control.variance_of_mean)
         delta.append(difference.astype(np.float32))
     width = read(rows[:1]).shape[1]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +12,13 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
+from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray
 
 Float64Array = NDArray[np.float64]
 
 PSEUDOCOUNT = 0.5
 """Added to the summed counts of a gene, so that one that was not seen has a logarithm."""
-PRIOR_FREEDOM = 20
-"""Cells' worth of belief that a condition's cells scatter as control cells do."""
 
 
 class LogShares(NamedTuple):
@@ -58,27 +57,25 @@ class ObservedShares:
     n: IntArray
     log_share: Float64Array
     variance: Float64Array
+    _row: dict[Condition, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_row", {condition: k for k, condition in enumerate(self.conditions)})
+
+    def __contains__(self, condition: Condition) -> bool:
+        return condition in self._row
 
     def of(self, condition: Condition) -> LogShares:
-        k = self.conditions.index(condition)
+        k = self._row[condition]
         return LogShares(self.log_share[k], self.variance[k])
 
     def variance_of(self, condition: Condition) -> Float64Array:
-        """(G,) variance of the logarithms of shares, steadied by that which as many control cells would have.
-
-            (d_0 s_0² + d s²) / (d_0 + d),    d = n - 1
-
-        Few cells do not know their own variance, and what few of them happen to agree on is not thereby sure.
-
-        Source: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3, section 4, with d_0 = 20 given.
-        """
-        k = self.conditions.index(condition)
-        if condition.control not in self.conditions:
-            return self.of(condition).variance
-        c = self.conditions.index(condition.control)
-        as_controls, freedom = self.variance[c] * self.n[c] / self.n[k], self.n[k] - 1
-        steadied: Float64Array = (PRIOR_FREEDOM * as_controls + freedom * self.variance[k]) / (PRIOR_FREEDOM + freedom)
-        return steadied
+        """(G,) variance of the logarithms of shares, steadied by that of the controls (see `steadied`)."""
+        own, control = self.of(condition), condition.control
+        if control not in self._row:
+            return own.variance
+        k, c = self._row[condition], self._row[control]
+        return steadied(own.variance, int(self.n[k]), self.variance[c], int(self.n[c]))
 
     def save(self, path: Path) -> None:
         keys = json.dumps([condition.key for condition in self.conditions])

@@ -14,6 +14,24 @@ SETTLED = 1e-4
 """Largest change of a weight in an iteration that ends the search."""
 SMALLEST_VARIANCE = 1e-12
 """Genes that are constant on both sides have none."""
+PRIOR_FREEDOM = 20
+"""Cells' worth of belief that a condition's cells scatter as control cells do."""
+
+
+def steadied(variance: Float64Array, n: int, of_controls: Float64Array, n_controls: int) -> Float64Array:
+    """Variance of the mean of n cells, steadied by that which as many control cells would have.
+
+        (d_0 s_0² + d s²) / (d_0 + d),    d = n - 1
+
+    Few cells do not know their own variance, and what few of them happen to agree on is not thereby sure.
+
+    Args:
+        variance: (F,) of the mean of n cells, by their own spread. of_controls: (F,) of the mean of the controls.
+
+    Source: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3, section 4, with d_0 = 20 given.
+    """
+    as_controls, freedom = of_controls * n_controls / n, n - 1
+    return np.asarray((PRIOR_FREEDOM * as_controls + freedom * variance) / (PRIOR_FREEDOM + freedom))
 
 
 def shrink_together(d: Float64Array, variance: Float64Array) -> Float64Array:

@@ -39,13 +39,15 @@ def calibrate(
         Effects over genes, natural logarithm, of the conditions that `observed` has with their controls.
     """
     latents = simulation.latents.cpu().numpy()
-    tasks = []
-    for k, condition in enumerate(cells.conditions):
-        both = {condition, condition.control} <= set(observed.conditions)
-        if both and not condition.is_control:
-            controls = not_held_out[cells.condition_of[not_held_out] == cells.control_of[k]]
-            sources = spread(controls, CELLS_PER_CONDITION)
-            tasks.append(ValidationTask(k, sources, sources[:0]))
+    sources = {
+        cells.conditions[c]: spread(not_held_out[cells.condition_of[not_held_out] == c], CELLS_PER_CONDITION)
+        for c in cells.controls
+    }
+    tasks = [
+        ValidationTask(k, sources[condition.control], not_held_out[:0])
+        for k, condition in enumerate(cells.conditions)
+        if not condition.is_control and condition in observed and condition.control in observed
+    ]
     delta, decoded = [], {}
     for batch in batches_of(tasks):
         for task, z_1 in zip(batch, simulation.simulated(transport, batch), strict=True):

@@ -12,7 +12,6 @@ from scipy import sparse
 from gensim.atomic import atomic_path, require_space, write_json
 from gensim.autoencoder.base import Autoencoder, ObservedCells, encode_cells, reconstruction_error, residual
 from gensim.autoencoder.count import CountAutoencoder, active_units
-from gensim.autoencoder.dispersion import log_theta_shift
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
@@ -24,12 +23,12 @@ from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
-from gensim.perturbations.observed_shares import ObservedShares, observe_shares
+from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
-from gensim.training.calibration import log_decoded_share
 from gensim.training.checkpoint import save_weights
+from gensim.training.own_effects import OwnEffects
 from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
 from gensim.training.run_folder import (
     GAUSSIAN_MAPS,
@@ -48,6 +47,8 @@ from gensim.types import Condition, FloatArray, IntArray
 log = logging.getLogger("gensim")
 
 NPY_HEADER_BYTES = 128
+MOST_COMPONENTS = 50
+"""Principal components that stand beside the latents of another autoencoder."""
 
 FitAutoencoder = Callable[[ObservedCells, ObservedCells], Autoencoder]
 MakeVectors = Callable[[list[str]], VectorTable]
@@ -97,8 +98,8 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     )
     run.write_config(config)
     x = screen.log1p_cp10k()
-    x_train = x[rows[Role.TRAIN]]
     observed = {role: _observed(screen, x, rows[role]) for role in Role}
+    x_train = observed[Role.TRAIN].x
     _warn_of_unseen_genes(observed[Role.TRAIN])
     autoencoder = parts.fit_autoencoder(observed[Role.TRAIN], observed[Role.VALIDATION])
     error: dict[str, Any] = {}
@@ -129,16 +130,16 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
             outside.save(folder / OUTSIDE_LATENTS)
         effects(lambda cells: x[cells].toarray(), not_held_out, shrink=None).save(folder / IN_GENES)
-        decoded = {"pca": decode_logs(PCAAutoencoder.fit(x_train, autoencoder.n_latents))}
+        decoded = {"pca": decode_logs(_principal_components(autoencoder, x_train))}
         if isinstance(autoencoder, CountAutoencoder):
             shares = observe_shares(screen.x, screen.library_size, screen.condition_of, screen.conditions, not_held_out)
             shares.save(folder / OBSERVED_SHARES)
-            if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
-                _theta_effects(autoencoder, latents, screen, not_held_out).save(folder / ON_THETA)
             log_sizes = np.log(screen.library_size)[:, None]
             effects(lambda cells: log_sizes[cells], not_held_out, shrink=shrink_together).save(folder / ON_LIBRARY_SIZE)
-            own = _own_gene_effects(autoencoder, latents, screen, not_held_out, shares)
-            decoded["model"] = decode_counts(autoencoder, own, config.seed)
+            own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)
+            if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
+                own.on_theta(training).save(folder / ON_THETA)
+            decoded["model"] = decode_counts(autoencoder, own.on_genes, config.seed)
             active = active_units(latents[rows[Role.TRAIN]], float(autoencoder.latent_scale))
             log.info("autoencoder: %d of %d latents are active", active, autoencoder.n_latents)
             error["active_units"] = active
@@ -189,6 +190,13 @@ def _index(screen: Screen, split: Split) -> CellIndex:
     return CellIndex(role, screen.condition_of, screen.batch_of, screen.library_size, screen.conditions, screen.batches)
 
 
+def _principal_components(autoencoder: Autoencoder, x_train: sparse.csr_matrix) -> PCAAutoencoder:
+    """As many as the autoencoder has latents, to compare it with."""
+    if isinstance(autoencoder, PCAAutoencoder):
+        return autoencoder
+    return PCAAutoencoder.fit(x_train, min(autoencoder.n_latents, MOST_COMPONENTS))
+
+
 def _observed(screen: Screen, x: sparse.csr_matrix, rows: IntArray) -> ObservedCells:
     labels = [screen.conditions[k].label for k in screen.condition_of[rows]]
     return ObservedCells(x[rows], screen.x[rows], screen.library_size[rows], screen.genes, labels)
@@ -199,29 +207,3 @@ def _warn_of_unseen_genes(train: ObservedCells) -> None:
     if len(unseen):
         names = listing(np.array(train.genes)[unseen])
         log.warning("%d genes are 0 in all training cells and nothing can be learned of them: %s", len(unseen), names)
-
-
-def _theta_effects(autoencoder: CountAutoencoder, latents: FloatArray, screen: Screen, rows: IntArray) -> MeanEffects:
-    """Shifts of the logarithm of the inverse dispersion, for every condition with cells among `rows`."""
-    perturbed = _perturbed(screen, rows)
-    shifts = np.zeros((len(perturbed), len(screen.genes)), dtype=np.float32)
-    for i, condition in enumerate(perturbed):
-        here = np.intersect1d(screen.rows_of(condition), rows)
-        shifts[i] = log_theta_shift(autoencoder, latents[here], screen.x[here], screen.library_size[here])
-    return MeanEffects(tuple(perturbed), shifts)
-
-
-def _own_gene_effects(
-    autoencoder: CountAutoencoder, latents: FloatArray, screen: Screen, rows: IntArray, shares: ObservedShares
-) -> Callable[[Condition], FloatArray]:
-    """What the decoder misses of the genes' means of a condition when it is given the cells' own latents."""
-
-    def effect(condition: Condition) -> FloatArray:
-        if condition not in shares.conditions:
-            return np.zeros(len(screen.genes), dtype=np.float32)
-        here, found = np.intersect1d(screen.rows_of(condition), rows), shares.of(condition)
-        d = found.log_share - log_decoded_share(autoencoder, latents[here], screen.library_size[here])
-        missed: FloatArray = shrink_each(d, shares.variance_of(condition)).astype(np.float32)
-        return missed
-
-    return effect

@@ -49,7 +49,8 @@ def decoded_score(
         rows = rng.permutation(np.flatnonzero(condition_of == k))
         n = min(len(rows) // 2, MOST_CELLS)
         reference, other = cells.x[rows[:n]].toarray(), some(cells, rows[n : 2 * n])
-        controls = np.flatnonzero([conditions[c] == conditions[k].control for c in condition_of])
+        control = [c for c, condition in enumerate(conditions) if condition == conditions[k].control]
+        controls = np.flatnonzero(np.isin(condition_of, control))
         if len(controls) < 2:
             continue
         still = cells.x[rng.permutation(controls)[:MOST_CELLS]].toarray()

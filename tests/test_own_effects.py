@@ -1,0 +1,58 @@
+"""What a decoder misses of a condition: dispersions are told from those of the controls."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from screens import adata_of, screen_of
+
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.nn.blocks import zero
+from gensim.perturbations.observed_shares import observe_shares
+from gensim.seeding import torch_generator
+from gensim.training.own_effects import OwnEffects
+from gensim.types import Condition
+
+A, B, CONTROL = Condition(("A",)), Condition(("B",)), Condition(())
+GENES, N = 12, 1500
+
+
+@pytest.fixture(scope="module")
+def effects(tmp_path_factory) -> OwnEffects:
+    """The decoder has theta 1 for all genes. Controls and A have 8; B has 8, but 1 in gene 0, and gene 1 tripled."""
+    rng = np.random.default_rng(0)
+    labels = ["control"] * N + ["A"] * N + ["B"] * N
+    theta = np.full((3 * N, GENES), 8.0)
+    mu = np.full((3 * N, GENES), 5.0)
+    theta[2 * N :, 0] = 1.0
+    mu[2 * N :, 1] = 15.0
+    counts = rng.poisson(rng.gamma(theta) * mu / theta).astype(np.float32)
+    folder: Path = tmp_path_factory.mktemp("own")
+    adata = adata_of(labels, counts)
+    adata.obs["total"] = 1000.0
+    screen = screen_of(folder, adata, library_size_column="total")
+    autoencoder = CountAutoencoder(GENES, 2, 8, 1, zero_inflated=False, variational=False, generator=torch_generator(0))
+    zero(autoencoder.decoder[-1])
+    share = np.full(GENES, 0.005)
+    autoencoder.log_share.copy_(torch.from_numpy(np.log(np.append(share, 1 - share.sum()))))
+    latents = rng.normal(size=(3 * N, 2)).astype(np.float32)
+    rows = np.arange(3 * N)
+    shares = observe_shares(screen.x, screen.library_size, screen.condition_of, screen.conditions, rows)
+    return OwnEffects(autoencoder, latents, screen, np.ones(3 * N, bool), shares)
+
+
+def test_effects_on_genes_are_found(effects):
+    found = effects.on_genes(B)
+    assert found[1] == pytest.approx(np.log(3), abs=0.1)
+    assert np.abs(np.delete(found, 1)).max() < 0.1
+    assert not effects.on_genes(Condition(("unknown",))).any()
+
+
+def test_a_dispersion_that_controls_have_too_is_no_effect(effects):
+    """Carried quantiles are the controls', so what the gene's theta misses of all cells must not be added."""
+    assert np.abs(effects.on_theta([A]).shift(A)).max() < 0.25
+    of_b = effects.on_theta([A, B]).shift(B)
+    # ln(1/8), but for the prior on the shift, which 1,500 cells outweigh.
+    assert of_b[0] == pytest.approx(-np.log(8), abs=0.4)
+    assert np.abs(of_b[1:]).max() < 0.3
