@@ -237,6 +237,7 @@ class Simulator:
         provenance = self.run.provenance()
         provenance |= {
             "run": str(self.run.path),
+            "control_label": data.control_label,
             "seed": plan.seed,
             "sampling": self.config.model_dump(
                 mode="json", include={"transport", "solver", "guidance", "cells", "autoencoder"}

@@ -295,6 +295,18 @@ def test_a_prediction_with_real_controls(store, tmp_path, genes, monkeypatch):
     assert_prediction(out, np.vstack([counts, real]), labels)
 
 
+def test_a_store_knows_its_own_control_label(store, tmp_path, genes):
+    """Simulated controls are controls, whatever real ones are called, and never a target gene."""
+    named = CHALLENGE.assign(perturbation=["control", "A", "A+B"])
+    changes = {"conditions": named, "provenance": {"control_label": "control"}}
+    out = export(store(tmp_path / "cells.zarr", **changes), tmp_path / "one.h5ad", format="vcc", genes=genes)
+    counts, _, condition, _, _ = cells()
+    assert_prediction(out, counts, CHALLENGE["perturbation"].iloc[condition].tolist())
+    file, _ = controls(tmp_path / "controls.h5ad")
+    with pytest.raises(DataError, match="has control cells itself; leave out --controls"):
+        export(tmp_path / "cells.zarr", tmp_path / "two.h5ad", format="vcc", genes=genes, controls=file)
+
+
 def test_other_names_of_column_and_controls(store, tmp_path, genes):
     conditions = pd.DataFrame({"condition": ["control", "A", "B"], "gene": ["ctrl", "A", "B"]})
     path = store(tmp_path / "cells.zarr", conditions=conditions)

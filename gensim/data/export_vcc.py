@@ -65,7 +65,8 @@ def write_vcc(
         controls: real control cells, counts, `.h5ad` or `.zarr`: those of its cells that are labelled as controls. None
             where the store has control cells.
         perturbation_column: of obs, in both.
-        control_label: in this column, in both; it becomes ``non-targeting``.
+        control_label: in this column of the real cells, and of a store that does not name its own; it becomes
+            ``non-targeting``.
 
     Raises:
         DataError: the cells are on another scale, not whole, or too many; genes are missing or in excess; no control
@@ -79,6 +80,10 @@ def write_vcc(
         scale = simulated.file.uns_gensim.get("scale")
         raise DataError(f"{simulated.file.where} holds {scale}, and the challenge wants counts; {TO_SAMPLE_COUNTS}")
     _refuse_ambiguous(simulated)
+    # A store says itself how its control cells are labelled.
+    own_label = simulated.file.uns_gensim.get("control_label", control_label)
+    labelled = np.where(simulated.labels == own_label, control_label, simulated.labels)
+    simulated = replace(simulated, labels=labelled)
     parts = [simulated]
     simulates_controls = bool((simulated.labels == control_label).any())
     if simulates_controls and controls is not None:
