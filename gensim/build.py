@@ -8,6 +8,7 @@ import torch
 
 from gensim.autoencoder.base import Autoencoder, ObservedCells
 from gensim.autoencoder.count import CountAutoencoder, fit_count
+from gensim.autoencoder.fitting import FitSettings
 from gensim.autoencoder.genes import GeneSpace
 from gensim.autoencoder.mlp import MLPAutoencoder, fit_mlp
 from gensim.autoencoder.pca import PCAAutoencoder
@@ -80,6 +81,11 @@ def fit_autoencoder(config: Config, train: ObservedCells, validation: ObservedCe
     def report(epoch: int, error: float) -> None:
         log.debug("autoencoder epoch %d: validation error %.5f", epoch, error)
 
+    def settings(c: MLPAutoencoderConfig | CountAutoencoderConfig) -> FitSettings:
+        return FitSettings(
+            c.learning_rate, c.weight_decay, c.cells_per_step, c.max_epochs, c.patience_epochs, config.seed
+        )
+
     match config.autoencoder:
         case PCAConfig(n_latents=n_latents):
             return PCAAutoencoder.fit(x_train, n_latents)
@@ -91,13 +97,8 @@ def fit_autoencoder(config: Config, train: ObservedCells, validation: ObservedCe
                 autoencoder,
                 x_train,
                 validation.x,
-                learning_rate=c.learning_rate,
-                weight_decay=c.weight_decay,
-                cells_per_step=c.cells_per_step,
-                max_epochs=c.max_epochs,
-                patience_epochs=c.patience_epochs,
-                seed=config.seed,
-                report=report,
+                settings(c),
+                report,
             )
             return autoencoder.cpu()
         case CountAutoencoderConfig() as c:
@@ -106,15 +107,10 @@ def fit_autoencoder(config: Config, train: ObservedCells, validation: ObservedCe
                 counting,
                 train,
                 validation,
+                settings(c),
+                report,
                 kl_weight=c.kl_weight,
                 kl_warmup_epochs=c.kl_warmup_epochs,
-                learning_rate=c.learning_rate,
-                weight_decay=c.weight_decay,
-                cells_per_step=c.cells_per_step,
-                max_epochs=c.max_epochs,
-                patience_epochs=c.patience_epochs,
-                seed=config.seed,
-                report=report,
             )
             return counting.cpu()
 

@@ -6,6 +6,7 @@ import torch
 from scipy import sparse
 
 from gensim.autoencoder.base import encode_cells, reconstruction_error
+from gensim.autoencoder.fitting import FitSettings
 from gensim.autoencoder.mlp import MLPAutoencoder, fit_mlp
 from gensim.autoencoder.pca import PCAAutoencoder
 
@@ -64,9 +65,12 @@ def mlp(seed: int = 0, epochs: int = 60) -> tuple[MLPAutoencoder, list[float]]:
     errors: list[float] = []
     autoencoder = MLPAutoencoder(12, 3, 32, 1, torch.Generator().manual_seed(seed))
     fit_mlp(
-        autoencoder, cells(400), cells(100, seed=1), learning_rate=3e-3, weight_decay=0, cells_per_step=64,
-        max_epochs=epochs, patience_epochs=10, seed=seed, report=lambda epoch, error: errors.append(error),
-    )  # fmt: skip
+        autoencoder,
+        cells(400),
+        cells(100, seed=1),
+        FitSettings(3e-3, 0, cells_per_step=64, max_epochs=epochs, patience_epochs=10, seed=seed),
+        lambda epoch, error: errors.append(error),
+    )
     return autoencoder, errors
 
 

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from gensim.autoencoder.base import ObservedCells
 from gensim.autoencoder.count import CountAutoencoder, active_units, fit_count
+from gensim.autoencoder.fitting import FitSettings
 from gensim.data.scale import to_log1p_cp10k
 from gensim.errors import TrainingError
 from gensim.nn.blocks import zero
@@ -44,10 +45,8 @@ def untrained(zero_inflated: bool = False, variational: bool = True, n_latents: 
 
 def fitted(train: ObservedCells, validation: ObservedCells, zero_inflated: bool, variational: bool) -> CountAutoencoder:
     autoencoder = untrained(zero_inflated, variational)
-    fit_count(
-        autoencoder, train, validation, kl_weight=1.0, kl_warmup_epochs=3, learning_rate=1e-2, weight_decay=0.0,
-        cells_per_step=128, max_epochs=20, patience_epochs=5, seed=0, report=lambda epoch, error: None,
-    )  # fmt: skip
+    settings = FitSettings(1e-2, 0.0, cells_per_step=128, max_epochs=20, patience_epochs=5, seed=0)
+    fit_count(autoencoder, train, validation, settings, lambda *_: None, kl_weight=1.0, kl_warmup_epochs=3)
     return autoencoder
 
 
@@ -157,8 +156,6 @@ def test_a_likelihood_that_is_not_finite_names_gene_and_condition():
     autoencoder = untrained()
     autoencoder.see(cells)
     autoencoder.see = lambda cells: None  # type: ignore[method-assign]
+    settings = FitSettings(1e-3, 0.0, cells_per_step=64, max_epochs=1, patience_epochs=1, seed=0)
     with pytest.raises(TrainingError, match=r"likelihood of gene 'G7' in a cell of condition 'STAT1' is nan"):
-        fit_count(
-            autoencoder, bad, cells, kl_weight=1.0, kl_warmup_epochs=0, learning_rate=1e-3, weight_decay=0.0,
-            cells_per_step=64, max_epochs=1, patience_epochs=1, seed=0, report=lambda epoch, error: None,
-        )  # fmt: skip
+        fit_count(autoencoder, bad, cells, settings, lambda *_: None, kl_weight=1.0, kl_warmup_epochs=0)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gensim.autoencoder.base import Autoencoder, ObservedCells, encode_cells, gene_moments
-from gensim.autoencoder.fitting import fit_by_gradient, standardisation
+from gensim.autoencoder.base import Autoencoder, ObservedCells, gene_moments
+from gensim.autoencoder.fitting import FitSettings, fit_by_gradient, standardisation
 from gensim.autoencoder.likelihoods import CountDistribution
 from gensim.autoencoder.mlp import mlp
 from gensim.errors import TrainingError
@@ -137,16 +137,11 @@ def fit_count(
     autoencoder: CountAutoencoder,
     train: ObservedCells,
     validation: ObservedCells,
+    settings: FitSettings,
+    report: Callable[[int, float], None],
     *,
     kl_weight: float,
     kl_warmup_epochs: int,
-    learning_rate: float,
-    weight_decay: float,
-    cells_per_step: int,
-    max_epochs: int,
-    patience_epochs: int,
-    seed: int,
-    report: Callable[[int, float], None],
 ) -> None:
     """Fit in place by the (negative) evidence lower bound, per cell; keep the best validation epoch; standardise.
 
@@ -163,7 +158,7 @@ def fit_count(
         mean, log_variance = autoencoder.posterior(x)
         latent, divergence = mean, torch.zeros((), device=device)
         if autoencoder.variational:
-            eps = torch.randn(mean.shape, generator=torch_generator(seed, "posterior", *stream)).to(device)
+            eps = torch.randn(mean.shape, generator=torch_generator(settings.seed, "posterior", *stream)).to(device)
             latent = mean + (log_variance / 2).exp() * eps
             divergence = (mean.square() + log_variance.exp() - log_variance - 1).sum() / 2
         log_prob = autoencoder.likelihood(latent, library_size).log_prob(counts)
@@ -188,19 +183,12 @@ def fit_count(
         len(train),
         loss,
         validation_error,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        cells_per_step=cells_per_step,
-        max_epochs=max_epochs,
-        patience_epochs=patience_epochs,
-        seed=seed,
-        report=report,
+        settings,
+        report,
         warmup_epochs=kl_warmup_epochs if autoencoder.variational else 0,
         faster={"log_theta": THETA_RATE},
     )
-    z = np.empty((len(train), autoencoder.n_latents), dtype=np.float32)
-    encode_cells(autoencoder, train.x, z)
-    mean, scale = standardisation(z)
+    mean, scale = standardisation(autoencoder, train.x)
     autoencoder.latent_mean.copy_(mean)
     autoencoder.latent_scale.fill_(scale)
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-import numpy as np
 import torch
 from scipy import sparse
 from torch import nn
 
-from gensim.autoencoder.base import Autoencoder, encode_cells, gene_moments, reconstruction_error
-from gensim.autoencoder.fitting import fit_by_gradient, standardisation
+from gensim.autoencoder.base import Autoencoder, gene_moments, reconstruction_error
+from gensim.autoencoder.fitting import FitSettings, fit_by_gradient, standardisation
 from gensim.nn.blocks import initialise, linear
 from gensim.types import IntArray
 
@@ -50,13 +49,7 @@ def fit_mlp(
     autoencoder: MLPAutoencoder,
     x_train: sparse.csr_matrix,
     x_validation: sparse.csr_matrix,
-    *,
-    learning_rate: float,
-    weight_decay: float,
-    cells_per_step: int,
-    max_epochs: int,
-    patience_epochs: int,
-    seed: int,
+    settings: FitSettings,
     report: Callable[[int, float], None],
 ) -> None:
     """Fit in place on (N, G) training cells, keep the weights of the best validation epoch, standardise the latents.
@@ -79,17 +72,10 @@ def fit_mlp(
         x_train.shape[0],
         loss,
         lambda: reconstruction_error(autoencoder, x_validation)["mse"],
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        cells_per_step=cells_per_step,
-        max_epochs=max_epochs,
-        patience_epochs=patience_epochs,
-        seed=seed,
-        report=report,
+        settings,
+        report,
     )
-    z = np.empty((x_train.shape[0], autoencoder.n_latents), dtype=np.float32)
-    encode_cells(autoencoder, x_train, z)
-    mean, scale = standardisation(z)
+    mean, scale = standardisation(autoencoder, x_train)
     autoencoder.latent_mean.copy_(mean)
     autoencoder.latent_scale.fill_(scale)
 
