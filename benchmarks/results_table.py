@@ -180,9 +180,10 @@ def present_rows(report: dict) -> list[str]:
 
 
 def named(report: dict) -> str:
-    """The config, and transport and autoencoder where they are not the config's own."""
+    """The config, or the file of cells, and transport and autoencoder, where they are not the config's own."""
+    files = [Path(o.partition("=")[2]).stem for o in report["overrides"] if o.startswith("data.path=")]
     kinds = [o.partition("=")[2] for o in report["overrides"] if o.startswith(("transport.kind=", "autoencoder.kind="))]
-    return " ".join([f"`{Path(report['config']).stem}`", *(kind.replace("_", " ") for kind in kinds)])
+    return " ".join([f"`{(files or [Path(report['config']).stem])[0]}`", *(kind.replace("_", " ") for kind in kinds)])
 
 
 def hold_out(report: dict) -> str:
