@@ -374,7 +374,7 @@ def mixture_problem(n_steps: int, device: torch.device) -> Callable[[int], Probl
     conditions = [Condition((f"P{k}",)) for k in range(mixtures.n_conditions)]
     names = [condition.perturbations[0] for condition in conditions]
     effects = MeanEffects((), np.zeros((0, N_LATENTS), np.float32))
-    codebook = Codebook((), (), (), one_hot_table(names), effects, has_dose=False)
+    codebook = Codebook((), (), (), one_hot_table(names), effects)
     codes = codebook.encode(conditions)
     transport = untrained(codebook).to(device)
     train(transport, mixtures, codes, n_steps)
