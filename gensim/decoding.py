@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
-from gensim.autoencoder.likelihoods import LARGEST_COUNT
 from gensim.count_grid import draw_counts
 from gensim.errors import DataError
 from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.types import CP10K, Condition, FloatArray, IntArray
+from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
 GRID_TOLERANCE = 1e-2
 """Counts, and the same share of a hundred of them: what float32 logarithms lose."""

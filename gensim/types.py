@@ -21,6 +21,8 @@ IntArray = NDArray[np.int64]
 
 SCALES = ("counts", "log1p_cp10k")
 CP10K = 1e4
+LARGEST_COUNT = 2**31 - 1
+"""What an int32 holds."""
 
 
 @dataclass(frozen=True, slots=True)

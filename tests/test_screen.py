@@ -190,3 +190,6 @@ def test_library_size_comes_from_the_named_column(tmp_path):
     adata.obs["total"] = [100.0, 200, 0, 500, 800, 1000]
     with pytest.raises(DataError, match="not a positive number in 1 cells"):
         screen_of(tmp_path, adata, library_size_column="total")
+    adata.obs["total"] = [100.0, 200, 3e9, 500, 800, 1000]
+    with pytest.raises(DataError, match=r"1 cells have library sizes beyond 2147483647, .* first 'cell2' with 3e\+09"):
+        screen_of(tmp_path, adata, library_size_column="total")

@@ -12,8 +12,6 @@ from gensim.types import FloatArray
 
 SMALLEST_MEAN = 1e-12
 """Counts; below it a gene is never seen, and logarithms stay finite."""
-LARGEST_COUNT = 2**31 - 1
-"""What an int32 holds."""
 
 Float64Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from gensim.data.cell_file import CellFile
 from gensim.data.conditions import column_codes, conditions_of, require_column
 from gensim.data.scale import check_scale, to_log1p_cp10k
 from gensim.errors import DataError, listing, nearest
-from gensim.types import CP10K, Condition, FloatArray, IntArray, blocks, first_difference
+from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray, blocks, first_difference
 
 log = logging.getLogger("gensim")
 
@@ -121,6 +121,7 @@ def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
     _warn_of_single_cells(conditions, condition_of)
     batches, batch_of = _batches(obs, config)
     x, library_size = _read_matrices(files, config)
+    _refuse_beyond_integers(cells, library_size)
     text = json.dumps([files[0].genes, cells.tolist(), [c.key for c in conditions], batches, config.scale])
     return Screen(
         x=x,
@@ -192,6 +193,16 @@ def _refuse_no_controls(obs: pd.DataFrame, conditions: tuple[Condition, ...], co
         raise DataError(
             f"no cell is labelled data.control_label={config.control_label!r} in column {config.perturbation_column!r}"
             f"{nearest(config.control_label, labels)}; the labels are {listing(labels)}"
+        )
+
+
+def _refuse_beyond_integers(cells: NDArray[np.str_], library_size: FloatArray) -> None:
+    beyond = library_size > LARGEST_COUNT
+    if beyond.any():
+        raise DataError(
+            f"{int(beyond.sum())} cells have library sizes beyond {LARGEST_COUNT}, which integers do not hold, first "
+            f"{str(cells[int(np.argmax(beyond))])!r} with {float(library_size[beyond][0]):.3g}; check the counts, or "
+            "data.library_size_column"
         )
 
 
