@@ -98,10 +98,13 @@ def sampling_section(report: dict) -> list[str]:
         "solver", "steps", "precision", "compiled", "evaluations", "cells/s", "times dopri5",
         "energy distance / converged", "within 2 %",
     ]  # fmt: skip
+    again = report.get("n_cells_judged_again", 0)
+    judged = (
+        f"judged on {again:,} cells" if again else "by its estimate; the intervals are as wide as the 2 % themselves"
+    )
     return [
         "## Solvers in sampling",
-        f"{report['problem']}. Fastest within 2 % of converged: {fastest}. The candidates were judged on "
-        f"{report['n_cells_judged_again']:,} cells, the others on fewer.",
+        f"{report['problem']}. Fastest within 2 % of converged ({judged}): {fastest}.",
         markdown(head, lines, left=1),
     ]
 
