@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gensim.metrics import two_sample
+
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="device that tests of models run on")
@@ -13,6 +15,14 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def device(request):
     return request.config.getoption("--device")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def small_forests():
+    """Most of an evaluation's time on a small screen; tests of the two-sample test itself grow whole ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_sample, "TREES", 3)
+        yield
 
 
 @pytest.fixture(scope="session")

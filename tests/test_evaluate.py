@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist, pdist
 from gensim.data.cell_source import ArrayCells
 from gensim.errors import DataError
 from gensim.evaluate import EvaluationInputs, evaluate
-from gensim.metrics import catalogue, two_sample
+from gensim.metrics import catalogue
 from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
@@ -47,12 +47,10 @@ def inputs(prediction, truth=TRUTH, controls=CONTROLS, effects=None):
 
 @pytest.fixture(autouse=True, scope="module")
 def quick():
-    """One thread, as matrices this small only lose by being shared among several, and forests of two trees."""
+    """One thread, as matrices this small only lose by being shared among several."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(two_sample, "TREES", 2)
-        yield
+    yield
     torch.set_num_threads(before)
 
 

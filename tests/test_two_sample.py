@@ -5,10 +5,18 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from gensim.metrics import two_sample
 from gensim.metrics.distances import NotComputable
 from gensim.metrics.two_sample import FOLDS, MOST_CELLS, _auc, c2st_auc_forest, c2st_auc_logistic
 
 BOTH = (c2st_auc_logistic, c2st_auc_forest)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def whole_forests():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_sample, "TREES", 30)
+        yield
 
 
 def normal(seed, n, n_genes=8, mean=0.0, spread=1.0):
