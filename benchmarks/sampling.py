@@ -39,6 +39,7 @@ from gensim.nn.residual_mlp import ResidualMLP
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.encoder import ConditionEncoder
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import numpy_generator, torch_generator
 from gensim.simulate import CELLS_PER_SOLVE, Controls, Inputs, make_plan
@@ -374,7 +375,7 @@ def mixture_problem(n_steps: int, device: torch.device) -> Callable[[int], Probl
     conditions = [Condition((f"P{k}",)) for k in range(mixtures.n_conditions)]
     names = [condition.perturbations[0] for condition in conditions]
     effects = MeanEffects((), np.zeros((0, N_LATENTS), np.float32))
-    codebook = Codebook((), (), (), one_hot_table(names), effects)
+    codebook = Codebook((), (), (), one_hot_table(names), effects, ALL_RESPOND)
     codes = codebook.encode(conditions)
     transport = untrained(codebook).to(device)
     train(transport, mixtures, codes, n_steps)

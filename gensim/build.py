@@ -211,7 +211,7 @@ def build_transport(config: Config, codebook: Codebook, n_latents: int) -> Trans
                 t_min=c.t_min,
                 stochastic=c.stochastic,
             )
-    return Anchored(transport) if config.anchor == "mean_effect" else transport
+    return Anchored(transport) if config.anchor != "none" else transport
 
 
 def population_cells(config: Config) -> int:

@@ -185,7 +185,7 @@ class PerturbationConfig(Section):
 class CouplingSection(Section):
     """Which control cell is paired with which perturbed cell, inside a group of context, perturbation and batch."""
 
-    cost: Literal["latent", "after_mean_effect"] = "latent"
+    cost: Literal["latent", "after_mean_effect"] = "after_mean_effect"
     """Squared distance between latents, or between what is left once the mean effect is taken from the target."""
     cells_per_plan: PositiveInt = 1024
     """Cells of a group that one plan couples; smaller groups are coupled whole."""
@@ -413,8 +413,9 @@ class Config(Section):
     autoencoder: Annotated[AutoencoderConfig, Field(discriminator="kind"), _tagged("kind", "pca")] = PCAConfig()
     perturbation: PerturbationConfig = PerturbationConfig()
     coupling: Annotated[CouplingConfig, Field(discriminator="kind"), _tagged("kind", "exact")] = ExactCouplingConfig()
-    anchor: Literal["none", "mean_effect"] = "mean_effect"
-    """What a simulated cell owes to the training mean effect of its condition: the network learns what that misses."""
+    anchor: Literal["none", "mean_effect", "responders"] = "responders"
+    """What a simulated cell owes to the training mean effect of its condition: nothing, the mean effect, or the same if
+    the cell responds, the share of those that do being estimated. The network learns what that misses."""
     transport: Annotated[TransportConfig, Field(discriminator="kind"), _tagged("kind", "flow_matching")] = (
         FlowMatchingConfig()
     )

@@ -32,6 +32,7 @@ class MovedCells:
         x_control: (n, G) log1p CP10k of the control cells.
         z_control, z_1: (n, D) latents before and after.
         library_size: (n,) float32 counts of the control cells over all genes of the screen.
+        response: (n,) float32 how much of the mean effect each cell gets: 0 where it escapes, 1 on average.
     """
 
     conditions: Sequence[Condition]
@@ -42,6 +43,7 @@ class MovedCells:
     z_control: torch.Tensor
     z_1: torch.Tensor
     library_size: FloatArray
+    response: FloatArray
 
     def __len__(self) -> int:
         return len(self.condition)
@@ -53,10 +55,10 @@ class MovedCells:
         return torch.from_numpy(still[self.condition])[:, None].to(self.z_1.device)
 
     def effects(self, effects: MeanEffects) -> torch.Tensor:
-        """(n, F) what the effects say of each cell's condition."""
+        """(n, F) what each cell gets of what the effects say of its condition."""
         present, row = np.unique(self.condition, return_inverse=True)
         shifts = np.stack([effects.shift(self.conditions[k]) for k in present])
-        return torch.from_numpy(shifts[row]).to(self.z_1.device)
+        return torch.from_numpy(shifts[row] * self.response[:, None]).to(self.z_1.device)
 
 
 @dataclass(frozen=True, slots=True)

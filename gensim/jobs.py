@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -40,7 +39,7 @@ from gensim.training.prepare import Parts, prepare
 from gensim.training.progress_bar import progress_bar
 from gensim.training.reconstruction import what_latents_hold
 from gensim.training.reflow_stage import TEACHER_SOLVER, keep_student, reflow_stage
-from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, OBSERVED_SHARES, CellIndex, RunFolder
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, OBSERVED_SHARES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
 
 log = logging.getLogger("gensim")
@@ -82,7 +81,7 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
         if accelerator.is_main_process:
             keep_student(run)
     if accelerator.is_main_process:
-        if config.anchor == "mean_effect" and (run.prepared / OBSERVED_SHARES).is_file():
+        if config.anchor != "none" and (run.prepared / OBSERVED_SHARES).is_file():
             _calibrate(config, run, accelerator.device, solver)
         write_json(run.summary, summary)
     accelerator.wait_for_everyone()
@@ -93,8 +92,7 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
 def _calibrate(config: Config, run: RunFolder, device: torch.device, solver: Solver) -> None:
     """Measure what the trained model misses of single genes."""
     cells = CellIndex.load(run.prepared / "cells.safetensors")
-    codebook = Codebook.load(run.prepared)
-    codebook = replace(codebook, effects=MeanEffects.load(run.prepared / IN_LATENTS))
+    codebook = run.sampling_codebook()
     latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(device)
     genes, n_latents = len(run.read_json(run.prepared / "genes.json")["genes"]), latents.shape[1]
     autoencoder = build.untrained_autoencoder(config, n_latents, genes)
@@ -142,6 +140,7 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: S
         cost=config.coupling.cost,
         rare_condition_power=config.training.rare_condition_power,
         seed=config.seed,
+        response=torch.from_numpy(cells.response).to(accelerator.device),
         population_cells=build.population_cells(config),
     )
     most = config.training.validation_cells_per_condition

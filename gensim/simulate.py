@@ -23,6 +23,7 @@ from gensim.data.screen import Screen
 from gensim.decoding import Decoder, MovedCells
 from gensim.errors import DataError, listing
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.penetrance import response
 from gensim.seeding import numpy_generator
 from gensim.solvers.base import Solver
 from gensim.transport.base import Transport
@@ -261,7 +262,10 @@ class Inputs:
         engine, padded = self.engine, np.minimum(np.arange(cells[0], cells[0] + rows), cells[-1])
         source, condition = self.plan.draw_sources(padded), self.plan.condition_of(padded)
         k = torch.from_numpy(condition)
-        coded = self.codes[k].with_batch(self.batches[torch.from_numpy(source)]).to(engine.device)
+        coded = self.codes[k].with_batch(self.batches[torch.from_numpy(source)])
+        share = coded.penetrance.numpy()
+        times = response(self.plan.draw_uniform(padded, 1, "response")[:, 0] < share, share)
+        coded = coded.responding(torch.from_numpy(times)).to(engine.device)
 
         def noise(purpose: str | int) -> torch.Tensor:
             return self.plan.draw_noise(padded, engine.autoencoder.n_latents, purpose).to(engine.device)
@@ -288,6 +292,7 @@ class Inputs:
             z_control[:n],
             z_1[:n],
             self.controls.library_size[source[:n]],
+            times[:n],
         )
 
     @torch.no_grad()

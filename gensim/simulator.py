@@ -5,7 +5,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from gensim.data.splits import Role
 from gensim.decoding import CountDecoder, Decoder, LogDecoder
 from gensim.errors import CheckpointError
 from gensim.nn.compiled import compile_fields
-from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.pseudobulk import Pseudobulk
 from gensim.seeding import digest
@@ -31,7 +30,15 @@ from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Plan, make_plan
 from gensim.store import CellStore
 from gensim.store_schema import StoreSchema
 from gensim.training.checkpoint import load_weights
-from gensim.training.run_folder import IN_LATENTS, ON_LIBRARY_SIZE, ON_THETA, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.training.run_folder import (
+    IN_LATENTS,
+    ON_LIBRARY_SIZE,
+    ON_THETA,
+    OUTSIDE_LATENTS,
+    PENETRANCE,
+    CellIndex,
+    RunFolder,
+)
 from gensim.transport.guidance import Guided
 from gensim.types import CellChunk, Condition
 
@@ -117,7 +124,7 @@ class Simulator:
         reconstruction = folder.read_json(folder.prepared / "reconstruction.json")
         autoencoder = build.untrained_autoencoder(config, reconstruction["n_latents"], len(genes["genes"]))
         load_weights(folder.prepared / "autoencoder.safetensors", autoencoder)
-        codebook = replace(Codebook.load(folder.prepared), effects=MeanEffects.load(folder.prepared / IN_LATENTS))
+        codebook = folder.sampling_codebook()
         transport = build.build_transport(config, codebook, autoencoder.n_latents)
         load_weights(folder.best, transport)
         on = build.choose_device(device)
@@ -187,7 +194,7 @@ class Simulator:
     def weights_digest(self) -> str:
         """Of all files that were fitted: cells of two models are not put into one store."""
         made = hashlib.blake2b(digest_size=16)
-        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", IN_LATENTS)
+        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", IN_LATENTS, PENETRANCE)
         maybe = (
             self.run.gene_effects,
             *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_THETA, ON_LIBRARY_SIZE)),
@@ -256,12 +263,12 @@ def _decoder(config: Config, run: RunFolder, autoencoder: Autoencoder, measures_
     """How the cells of a run come out of its latents."""
 
     def effects(path: Path) -> MeanEffects | None:
-        return MeanEffects.load(path) if config.anchor == "mean_effect" and path.is_file() else None
+        return MeanEffects.load(path) if config.anchor != "none" and path.is_file() else None
 
     if not isinstance(autoencoder, CountAutoencoder):
         outside = effects(run.prepared / OUTSIDE_LATENTS)
         return LogDecoder(autoencoder, outside, config.guidance, config.data.scale == "counts", measures_all)
-    if config.anchor == "mean_effect" and not run.gene_effects.is_file():
+    if config.anchor != "none" and not run.gene_effects.is_file():
         log.warning("run %r is still in training: what it misses of single genes is not known yet", str(run.path))
     counting: CountAutoencoderConfig = config.autoencoder  # type: ignore[assignment]
     predicted = counting.library_size == "predicted"

@@ -7,8 +7,8 @@ P perturbations in the longest combination, Q context columns.
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from gensim.errors import DataError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 SCALES = ("counts", "log1p_cp10k")
 CP10K = 1e4
@@ -90,6 +91,7 @@ class ConditionBatch:
         batch: (B,) int64 experimental batch.
         dose: (B,) float32; 1 where the screen has no dose.
         shift: (B, D) float32 mean effect of the condition in the latent space as known from training cells.
+        penetrance: (B,) float32 share of the condition's cells in which it takes effect.
     """
 
     perturbations: torch.Tensor
@@ -97,6 +99,7 @@ class ConditionBatch:
     batch: torch.Tensor
     dose: torch.Tensor
     shift: torch.Tensor
+    penetrance: torch.Tensor
 
     def __post_init__(self) -> None:
         if len({len(getattr(self, f.name)) for f in fields(self)}) != 1:
@@ -125,11 +128,16 @@ class ConditionBatch:
             batch=self.batch * shown,
             dose=torch.where(shown, self.dose, 1.0),
             shift=self.shift * shown[:, None],
+            penetrance=torch.where(shown, self.penetrance, 1.0),
         )
 
     def with_batch(self, batch: torch.Tensor) -> "ConditionBatch":
         """The same conditions in other experimental batches."""
-        return ConditionBatch(self.perturbations, self.contexts, batch, self.dose, self.shift)
+        return replace(self, batch=batch)
+
+    def responding(self, response: torch.Tensor) -> "ConditionBatch":
+        """The same conditions with the shift of cells that get (B,) times the mean effect."""
+        return replace(self, shift=self.shift * response[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +286,11 @@ def blocks(total: int, size: int) -> Iterator[slice]:
     """Consecutive slices of at most `size` rows that cover ``range(total)``."""
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
+
+
+def spread(rows: NDArray[Scalar], most: int) -> NDArray[Scalar]:
+    """At most so many of the rows, evenly over the screen, whose files and batches lie one after another."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def first_difference(ours: Iterable[str], theirs: Iterable[str]) -> str | None:

@@ -10,6 +10,7 @@ from gensim.autoencoder.count import CountAutoencoder
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import observe_shares
+from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
@@ -73,9 +74,11 @@ def calibrated() -> MeanEffects:
     conditions = (CONTROL, A, B)
     rows = np.arange(3 * N)
     observed = observe_shares(counts, library_size, condition_of, conditions, rows)
-    cells = CellIndex(np.zeros(3 * N, np.int64), condition_of, np.zeros(3 * N, np.int64), library_size, conditions, ())
+    cells = CellIndex(
+        np.zeros(3 * N, np.int64), condition_of, np.zeros(3 * N, np.int64), library_size, np.ones(3 * N), conditions, ()
+    )
     effects = MeanEffects((A, B), np.zeros((2, LATENTS), np.float32))
-    codebook = Codebook.fit([A, B], [], [], one_hot_table(["A", "B"]), effects)
+    codebook = Codebook.fit([A, B], [], [], one_hot_table(["A", "B"]), effects, ALL_RESPOND)
     simulation = Validation(
         [], torch.from_numpy(z), codebook.encode(conditions), codebook.batch_codes([""] * 3 * N), Euler(1), seed=0
     )

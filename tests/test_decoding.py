@@ -39,7 +39,7 @@ def moved(condition: Condition = A, z_control: float = 0.0, z_1: float = 0.0) ->
     x = torch.from_numpy(to_log1p_cp10k(counts, "counts", library_size))
     zeros, row = np.zeros(N, np.int64), np.arange(N)
     start, end = (torch.full((N, LATENTS), z) for z in (z_control, z_1))
-    return MovedCells([condition], zeros, row, counts, x, start, end, library_size)
+    return MovedCells([condition], zeros, row, counts, x, start, end, library_size, np.ones(N, np.float32))
 
 
 def draw(purpose: str) -> np.ndarray:

@@ -55,7 +55,9 @@ def diffusion(field, **settings) -> LatentDiffusion:
 
 def conditions(n: int, shift: float = 0.0) -> ConditionBatch:
     codes = torch.ones(n, dtype=torch.int64)
-    return ConditionBatch(codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift))
+    return ConditionBatch(
+        codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift), torch.ones(n)
+    )
 
 
 def dynamics_of(transport, n: int = len(Z), shift: float = 0.0):

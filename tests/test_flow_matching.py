@@ -31,7 +31,9 @@ class ClosedForm(Field):
 
 def conditions(n: int, shift: float = 0.0) -> ConditionBatch:
     codes = torch.ones(n, dtype=torch.int64)
-    return ConditionBatch(codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift))
+    return ConditionBatch(
+        codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift), torch.ones(n)
+    )
 
 
 def gaussian_pairs(generator: torch.Generator, optimal: bool, shift: float = 0.0) -> tuple[PairBatch, Draws]:

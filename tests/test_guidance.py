@@ -19,7 +19,9 @@ M_0, M_C, M_U = -1.0, 2.0, 0.5
 
 def conditions(n: int, shift: float = 0.0) -> ConditionBatch:
     codes = torch.ones(n, dtype=torch.int64)
-    return ConditionBatch(codes[:, None], codes[:, None], codes, torch.full((n,), 3.0), torch.full((n, 1), shift))
+    return ConditionBatch(
+        codes[:, None], codes[:, None], codes, torch.full((n,), 3.0), torch.full((n, 1), shift), torch.ones(n)
+    )
 
 
 class Shown(torch.nn.Module):

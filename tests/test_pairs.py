@@ -29,7 +29,9 @@ def sampler(coupling, seed=0, power=0.5, n=16, **given) -> PairSampler:
     latents, condition_of, batch_of = labelled_cells()
     groups = make_groups(condition_of, CONTROL_OF, batch_of, np.arange(len(latents)), controls=[0, 1])
     k = torch.arange(N_CONDITIONS)
-    codes = ConditionBatch(k[:, None] + 100, k[:, None] + 200, torch.zeros_like(k), k + 300.0, k[:, None] + 400.0)
+    codes = ConditionBatch(
+        k[:, None] + 100, k[:, None] + 200, torch.zeros_like(k), k + 300.0, k[:, None] + 400.0, torch.ones(len(k))
+    )
     arguments = {"groups_per_step": 8, "cells_per_plan": 1024, "plan_reuse": 16, **given}
     return PairSampler(
         latents, groups, codes, list("012345"), torch.from_numpy(batch_of) + 1, coupling,
@@ -41,7 +43,7 @@ def one_group(coupling, n_sources, n_targets, latents=None, shift=0.0, **given) 
     """A single group; a cell's latent is its row where no latents are given."""
     n = n_sources + n_targets
     k = torch.zeros(2, dtype=torch.int64)
-    codes = ConditionBatch(k[:, None], k[:, None], k, k.float(), torch.tensor([[0.0], [shift]]))
+    codes = ConditionBatch(k[:, None], k[:, None], k, k.float(), torch.tensor([[0.0], [shift]]), torch.ones(2))
     arguments = {"cells_per_group": 16, "groups_per_step": 2, "cells_per_plan": 64, "plan_reuse": 4, **given}
     return PairSampler(
         torch.arange(float(n))[:, None] if latents is None else latents,
@@ -145,8 +147,9 @@ def test_periods_follow_from_how_often_a_group_is_drawn():
     """ceil(n reuse / (pairs a step x probability)): 10 and 1,000 targets with 5 controls, drawn 1 : 10."""
     groups = [Group(0, np.arange(5), np.arange(10)), Group(1, np.arange(5), np.arange(1000))]
     k = torch.zeros(2, dtype=torch.int64)
+    codes = ConditionBatch(k[:, None], k[:, None], k, k.float(), k[:, None].float(), torch.ones(2))
     drawn = PairSampler(
-        torch.zeros(1000, 1), groups, ConditionBatch(k[:, None], k[:, None], k, k.float(), k[:, None].float()),
+        torch.zeros(1000, 1), groups, codes,
         ["", ""], torch.zeros(1000, dtype=torch.int64), IndependentCoupling(), cells_per_group=4, groups_per_step=2,
         cells_per_plan=256, plan_reuse=3, rare_condition_power=0.5, seed=0,
     )  # fmt: skip
@@ -263,7 +266,10 @@ def test_a_rare_condition_is_drawn_by_its_power():
     """Two groups of 10 and 1,000 targets: power 0 draws both alike, power 1 by size, ½ as 1 : 10."""
     groups = [Group(0, np.arange(5), np.arange(10)), Group(1, np.arange(5), np.arange(1000))]
     codes = ConditionBatch(
-        *[torch.zeros(2, 1, dtype=torch.int64)] * 2, *[torch.zeros(2, dtype=torch.int64)] * 2, torch.zeros(2, 1)
+        *[torch.zeros(2, 1, dtype=torch.int64)] * 2,
+        *[torch.zeros(2, dtype=torch.int64)] * 2,
+        torch.zeros(2, 1),
+        torch.ones(2),
     )
     for power, expected in [(0, 0.5), (0.5, 1 / 11), (1, 10 / 1010)]:
         drawn = PairSampler(
@@ -288,8 +294,9 @@ def test_a_pair_across_batches_carries_the_batch_of_its_target():
     condition_of, batch_of = np.repeat([0, 1], 20), np.repeat([0, 1], 20)
     groups = make_groups(condition_of, np.array([0, 0]), batch_of, np.arange(40), controls=[0])
     k = torch.zeros(2, dtype=torch.int64)
+    codes = ConditionBatch(k[:, None], k[:, None], k, k.float(), k[:, None].float(), torch.ones(2))
     pairs = PairSampler(
-        torch.zeros(40, 1), groups, ConditionBatch(k[:, None], k[:, None], k, k.float(), k[:, None].float()),
+        torch.zeros(40, 1), groups, codes,
         ["", ""], torch.from_numpy(batch_of), IndependentCoupling(), cells_per_group=8, groups_per_step=2,
         cells_per_plan=64, plan_reuse=1, rare_condition_power=1, seed=0,
     ).batch(0, range(2))  # fmt: skip

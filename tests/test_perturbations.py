@@ -9,6 +9,7 @@ from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.encoder import ConditionEncoder
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.shrinkage import shrink_together
 from gensim.perturbations.vectors import VectorTable, one_hot_table, read_vector_table, save_vector_table
 from gensim.types import Condition
@@ -23,7 +24,7 @@ def table() -> VectorTable:
 def codebook(effects: MeanEffects | None = None) -> Codebook:
     training = [Condition(("STAT1",), B), Condition(("JAK2", "MYC"), B), Condition(("MYC",), T)]
     effects = effects or MeanEffects(tuple(training), np.zeros((3, 4), np.float32))
-    return Codebook.fit(training, ["cell_type"], ["rep_1", "rep_2"], table(), effects)
+    return Codebook.fit(training, ["cell_type"], ["rep_1", "rep_2"], table(), effects, ALL_RESPOND)
 
 
 def encoder(book: Codebook) -> ConditionEncoder:

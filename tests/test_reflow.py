@@ -61,7 +61,9 @@ def flow(field, noise: float = 0.0) -> FlowMatching:
 
 def conditions(n: int, shift: float = 0.0) -> ConditionBatch:
     codes = torch.ones(n, dtype=torch.int64)
-    return ConditionBatch(codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift))
+    return ConditionBatch(
+        codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift), torch.ones(n)
+    )
 
 
 def exact(dynamics, z_0):

@@ -13,6 +13,7 @@ from gensim.decoding import LogDecoder
 from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.vectors import one_hot_table
 from gensim.simulate import CELLS_PER_POPULATION, CELLS_PER_SOLVE, Controls, Engine, Inputs, make_plan
 from gensim.solvers.ode import Euler
@@ -50,7 +51,7 @@ def engine(guidance: float = 1.0) -> Engine:
     autoencoder.components.copy_(torch.tensor([[1.0, 0.0]]))
     autoencoder.scale.fill_(2.0)
     effects = MeanEffects((A,), np.zeros((1, 1), np.float32))
-    codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), effects)
+    codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), effects, ALL_RESPOND)
     outside = MeanEffects((A,), np.array([[0.0, -0.5]], np.float32))
     decoder = LogDecoder(autoencoder, outside, guidance, has_counts=False, measures_all=False)
     return Engine(MoveByOne(), autoencoder, Euler(2), codebook, decoder, 0, torch.device("cpu"))

@@ -93,8 +93,10 @@ class PairSampler:
         plan_reuse: how often a pair of a pool is used on average.
         rare_condition_power: groups are drawn in proportion to (number of targets) ** power.
         seed: of the run.
-        cost: what the coupling sees of a target: z_1, or z_1 less the condition's mean effect. Balanced couplings of
-            squared cost are the same for both, but for Sinkhorn's, whose reg is in units of the mean cost it is shown.
+        cost: what the coupling sees of a target: z_1, or z_1 less what it got of the mean effect. Where all respond
+            alike, balanced couplings of squared cost are the same for both, but for Sinkhorn's, whose reg is in units
+            of the mean cost it is shown.
+        response: (N,) what every cell got of the mean effect of its condition; None: every cell once.
         population_cells: control cells of a group shown beside its pairs, for fields that look at populations.
     """
 
@@ -113,7 +115,8 @@ class PairSampler:
         plan_reuse: float,
         rare_condition_power: float,
         seed: int,
-        cost: Cost = "latent",
+        cost: Cost = "after_mean_effect",
+        response: torch.Tensor | None = None,
         population_cells: int = 0,
     ) -> None:
         self.latents = latents
@@ -128,6 +131,7 @@ class PairSampler:
         self.probabilities = weights / weights.sum()
         self.seed = seed
         self.cost = cost
+        self.response = latents.new_ones(len(latents)) if response is None else response.to(latents.device)
         self.population_cells = population_cells
 
         larger_side = np.array([max(len(group.sources), len(group.targets)) for group in groups])
@@ -154,6 +158,7 @@ class PairSampler:
         slot_of_pair = torch.arange(len(slots), device=device).repeat_interleave(self.cells_per_group)
         condition_of_slot = torch.tensor([self.groups[int(which[slot])].condition for slot in slots], device=device)
         condition = self.conditions[condition_of_slot[slot_of_pair]].with_batch(self.batch_codes[target])
+        condition = condition.responding(self.response[target])
         population = self._populations(step, slots, which)
         return PairBatch(ControlBatch(cells[:n], population, slot_of_pair), cells[n:], condition, source, target)
 
@@ -171,9 +176,10 @@ class PairSampler:
             rng = numpy_generator(self.seed, "pool", group, r)
             here, n = self.groups[group], int(self.pool_sizes[group])
             sources, targets = _choose(here.sources, n, rng), _choose(here.targets, n, rng)
-            z_0, z_1 = self.latents[torch.from_numpy(np.stack([sources, targets])).to(self.latents.device)]
+            cells = torch.from_numpy(np.stack([sources, targets])).to(self.latents.device)
+            z_0, z_1 = self.latents[cells]
             if self.cost == "after_mean_effect":
-                z_1 = z_1 - self.conditions.shift[here.condition]
+                z_1 = z_1 - self.response[cells[1], None] * self.conditions.shift[here.condition]
             try:
                 source, target = self.coupling(z_0.cpu().numpy(), z_1.cpu().numpy(), rng)
             except TrainingError as error:

@@ -12,6 +12,7 @@ import torch
 
 from gensim.errors import CheckpointError
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.penetrance import Penetrance
 from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition, ConditionBatch
 
@@ -27,6 +28,7 @@ class Codebook:
         batches: experimental batches that have perturbed training cells.
         table: a vector per perturbation.
         effects: mean effects in the latent space.
+        penetrance: share of the cells in which they show.
     """
 
     context_columns: tuple[str, ...]
@@ -34,6 +36,7 @@ class Codebook:
     batches: tuple[str, ...]
     table: VectorTable
     effects: MeanEffects
+    penetrance: Penetrance
 
     @classmethod
     def fit(
@@ -43,6 +46,7 @@ class Codebook:
         batches: Sequence[str],
         table: VectorTable,
         effects: MeanEffects,
+        penetrance: Penetrance,
     ) -> "Codebook":
         """The vocabulary of the perturbed training conditions.
 
@@ -52,7 +56,7 @@ class Codebook:
         table.require(p for condition in training_conditions for p in condition.perturbations)
         seen = [dict(condition.context) for condition in training_conditions]
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
-        return cls(tuple(context_columns), contexts, tuple(batches), table, effects)
+        return cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance)
 
     def encode(self, conditions: Sequence[Condition]) -> ConditionBatch:
         """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
@@ -78,6 +82,7 @@ class Codebook:
             batch=torch.zeros(len(conditions), dtype=torch.int64),
             dose=torch.tensor(dose, dtype=torch.float32),
             shift=torch.from_numpy(shift),
+            penetrance=torch.from_numpy(self.penetrance.of_all(conditions)),
         )
 
     def batch_codes(self, batches: Sequence[str]) -> torch.Tensor:
@@ -101,6 +106,7 @@ class Codebook:
         (folder / "codebook.json").write_text(json.dumps(words, indent=1))
         np.savez(folder / "vectors.npz", names=np.asarray(self.table.names, np.str_), vectors=self.table.vectors)
         self.effects.save(folder / "mean_effects_latent.safetensors")
+        self.penetrance.save(folder / "penetrance_latent.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> "Codebook":
@@ -117,4 +123,5 @@ class Codebook:
             tuple(words["batches"]),
             table,
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
+            Penetrance.load(folder / "penetrance_latent.safetensors"),
         )

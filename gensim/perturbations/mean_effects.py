@@ -1,7 +1,6 @@
 """The mean effect of every training condition, and what it says about conditions that were not measured."""
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from gensim.perturbations.measured import MeasuredConditions
 from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
@@ -29,15 +29,12 @@ class MeanEffects:
 
     conditions: tuple[Condition, ...]
     delta: FloatArray
-    _rows: dict[tuple[str, ...], list[int]] = field(init=False, repr=False, compare=False)
+    _measured: MeasuredConditions = field(init=False, repr=False, compare=False)
     _means: dict[tuple[int, ...], FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_means", {})
-        rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for k, condition in enumerate(self.conditions):
-            rows[condition.perturbations].append(k)
-        object.__setattr__(self, "_rows", dict(rows))
+        object.__setattr__(self, "_measured", MeasuredConditions(self.conditions))
 
     def shift(self, condition: Condition) -> FloatArray:
         """(F,) expected effect of `condition`, from the most specific training knowledge there is.
@@ -64,11 +61,7 @@ class MeanEffects:
 
     def _specific(self, condition: Condition) -> FloatArray | None:
         """The mean over the nearest conditions with exactly these perturbations; None where there is none."""
-        same = self._rows.get(condition.perturbations, [])
-        here = [k for k in same if self.conditions[k].context == condition.context]
-        dosed = [k for k in same if self.conditions[k].dose == condition.dose]
-        exact = [k for k in here if k in dosed]
-        nearest = exact or here or dosed or same
+        nearest = self._measured.like(condition)
         return self._mean(nearest) if nearest else None
 
     def _mean(self, rows: list[int]) -> FloatArray:

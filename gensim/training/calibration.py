@@ -2,18 +2,23 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.shrinkage import shrink_each
 from gensim.training.run_folder import CellIndex
-from gensim.training.validation import Validation, ValidationTask, batches_of, spread
+from gensim.training.validation import Validation, ValidationTask, batches_of
 from gensim.transport.base import Transport
-from gensim.types import Condition, FloatArray, IntArray, blocks
+from gensim.types import Condition, FloatArray, IntArray, blocks, spread
+
+Float64Array = NDArray[np.float64]
 
 CELLS_PER_CONDITION = 1024
 CELLS_AT_ONCE = 4096
+LEAST_LEFT = 0.02
+"""Of what responders have of a gene: others alone may have more than the whole condition was seen to have."""
 
 
 def calibrate(
@@ -30,6 +35,12 @@ def calibrate(
 
     with shares of all counts, k the condition and c its controls, from up to 1,024 training control cells moved by the
     trained transport. A cell that is not moved keeps its counts, so what the decoder misses of controls cancels.
+
+    Where a share p of the cells responds, their effect e is the one that makes the whole population's share right,
+
+        exp(e) simulated_responders = exp(d) simulated - simulated_others,
+
+    and p e is returned, the mean over all cells.
 
     Args:
         simulation: simulates from training latents, with the solver that cells will be simulated with.
@@ -48,37 +59,57 @@ def calibrate(
         for k, condition in enumerate(cells.conditions)
         if not condition.is_control and condition in observed and condition.control in observed
     ]
-    delta, decoded = [], {}
+    delta: list[FloatArray] = []
+    decoded: dict[Condition, Float64Array] = {}
     for batch in batches_of(tasks):
         for task, z_1 in zip(batch, simulation.simulated(transport, batch), strict=True):
             condition = cells.conditions[task.condition]
             sizes = cells.library_size[task.sources]
             if condition.control not in decoded:
                 decoded[condition.control] = log_decoded_share(autoencoder, latents[task.sources], sizes)
-            delta.append(
-                _effect(condition, observed, log_decoded_share(autoencoder, z_1, sizes), decoded[condition.control])
-            )
+            log_simulated = log_decoded_share(autoencoder, z_1, sizes)
+            effect = _effect(condition, observed, log_simulated, decoded[condition.control])
+            response = simulation.response(task)
+            if not response.all():
+                others = response == 0
+                of_others = (
+                    sizes[others].sum()
+                    / sizes.sum()
+                    * np.exp(log_decoded_share(autoencoder, z_1[others], sizes[others]))
+                )
+                effect = _of_responders(effect, np.exp(log_simulated), of_others) / response.max()
+            delta.append(effect.astype(np.float32))
     conditions = tuple(cells.conditions[task.condition] for task in tasks)
     n_genes = observed.log_share.shape[1]
     return MeanEffects(conditions, np.stack(delta) if delta else np.zeros((0, n_genes), dtype=np.float32))
 
 
 @torch.no_grad()
-def log_decoded_share(autoencoder: CountAutoencoder, z: FloatArray, library_size: FloatArray) -> np.ndarray:
+def log_decoded_share(autoencoder: CountAutoencoder, z: FloatArray, library_size: FloatArray) -> Float64Array:
     """(G,) logarithm of the share that each gene is expected to have in all counts of n cells together."""
     total = np.zeros(autoencoder.log_theta.shape[0])
     for rows in blocks(len(z), CELLS_AT_ONCE):
         latents, sizes = (torch.from_numpy(a[rows]).to(autoencoder.device) for a in (z, library_size))
         total += autoencoder.distribution(latents, sizes[:, None]).mean.double().sum(dim=0).cpu().numpy()
-    share: np.ndarray = np.log(total / library_size.sum(dtype=np.float64))
+    share: Float64Array = np.log(total / library_size.sum(dtype=np.float64))
     return share
 
 
+def _of_responders(effect: Float64Array, simulated: Float64Array, of_others: Float64Array) -> Float64Array:
+    """(G,) effect on the logarithm in the cells that respond, such that the effect on all cells together is `effect`.
+
+    Args:
+        simulated: (G,) share of all counts. of_others: (G,) the part of it that lies in cells that do not respond.
+    """
+    of_responders = simulated - of_others
+    wanted = np.exp(effect) * simulated - of_others
+    return np.asarray(np.log(np.maximum(wanted, LEAST_LEFT * of_responders) / of_responders))
+
+
 def _effect(
-    condition: Condition, observed: ObservedShares, log_simulated: np.ndarray, log_control: np.ndarray
-) -> FloatArray:
+    condition: Condition, observed: ObservedShares, log_simulated: Float64Array, log_control: Float64Array
+) -> Float64Array:
     treated, control = observed.of(condition), observed.of(condition.control)
     d = (treated.log_share - log_simulated) - (control.log_share - log_control)
     variance = observed.variance_of(condition) + control.variance
-    effect: FloatArray = shrink_each(d, variance).astype(np.float32)
-    return effect
+    return shrink_each(d, variance)

@@ -24,6 +24,7 @@ from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
+from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
 from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
@@ -38,6 +39,7 @@ from gensim.training.run_folder import (
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
+    PENETRANCE,
     CellIndex,
     RunFolder,
 )
@@ -88,7 +90,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     vectors.require(p for c in _perturbed(screen, rows[Role.HELD_OUT]) for p in c.perturbations)
 
     _refuse_without_controls(screen, rows[Role.TRAIN], training)
-    index = _index(screen, split)
+    index = _index(screen, split, np.ones(len(screen.cells), np.float32))
     make_tasks(index.condition_of, index.control_of, rows[Role.VALIDATION], index.controls, most_cells=2)
 
     log.info("%s", described)
@@ -122,9 +124,20 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         # Validation judges with effects that it did not see; what is simulated afterwards has the best there are.
         seen = np.isin(screen.condition_of, np.unique(screen.condition_of[rows[Role.TRAIN]]))
         not_held_out = np.flatnonzero((split.role != Role.HELD_OUT) & seen)
+
+        def responders(cells: IntArray) -> Responders:
+            if config.anchor != "responders":
+                return Responders(ALL_RESPOND, np.ones(len(latents), np.float32))
+            return fit_penetrance(lambda of: latents[of], screen.condition_of, screen.conditions, cells)
+
         in_latents = effects(lambda cells: latents[cells], rows[Role.TRAIN], shrink=shrink_together)
+        of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
-        Codebook.fit(training, config.data.context_columns, batches, vectors, in_latents).save(folder)
+        vocabulary = (training, config.data.context_columns, batches, vectors)
+        Codebook.fit(*vocabulary, in_latents, of_training.penetrance).save(folder)
+        penetrance = responders(not_held_out).penetrance
+        penetrance.save(folder / PENETRANCE)
+        log.info("%s", who_responds(penetrance))
         effects(lambda cells: latents[cells], not_held_out, shrink=shrink_together).save(folder / IN_LATENTS)
         if not isinstance(autoencoder, CountAutoencoder):
             outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
@@ -157,6 +170,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         )
         maps.save(folder / GAUSSIAN_MAPS)
         save_weights(folder / "autoencoder.safetensors", autoencoder)
+        index = _index(screen, split, of_training.drawn(screen.condition_of, screen.conditions, config.seed))
         index.save(folder / "cells.safetensors")
         write_json(folder / "genes.json", {"genes": screen.genes, "all_genes": all_genes})
         write_json(folder / "reconstruction.json", {"n_latents": autoencoder.n_latents, **error})
@@ -185,9 +199,9 @@ def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Cond
         )
 
 
-def _index(screen: Screen, split: Split) -> CellIndex:
-    role = split.role.astype(np.int64)
-    return CellIndex(role, screen.condition_of, screen.batch_of, screen.library_size, screen.conditions, screen.batches)
+def _index(screen: Screen, split: Split, response: FloatArray) -> CellIndex:
+    of_cells = (split.role.astype(np.int64), screen.condition_of, screen.batch_of, screen.library_size, response)
+    return CellIndex(*of_cells, screen.conditions, screen.batches)
 
 
 def _principal_components(autoencoder: Autoencoder, x_train: sparse.csr_matrix) -> PCAAutoencoder:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from safetensors.numpy import load_file, save_file
 from gensim.atomic import atomic_path, write_json
 from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.penetrance import Penetrance
 from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
@@ -35,6 +38,8 @@ GAUSSIAN_MAPS = "gaussian_maps.safetensors"
 """Maps between Gaussians in the metric space: the Gaussian-map baseline."""
 IN_LATENTS = "mean_effects_in_latents.safetensors"
 """Mean effects on the latents, shrunk, that simulations start from."""
+PENETRANCE = "penetrance.safetensors"
+"""Shares of the cells that respond, with which cells are simulated."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
 """Mean effects on what the latents do not hold, shrunk."""
 ON_THETA = "mean_effects_on_theta.safetensors"
@@ -54,6 +59,7 @@ class CellIndex:
         condition_of: (N,) row of `conditions`.
         batch_of: (N,) row of `batches`.
         library_size: (N,) float32 counts over all genes of the screen.
+        response: (N,) float32 how much of the mean effect a cell seems to have got: 0 where it escaped, 1 on average.
         conditions: K conditions of the screen, controls included.
         batches: names of the experimental batches.
     """
@@ -62,6 +68,7 @@ class CellIndex:
     condition_of: IntArray
     batch_of: IntArray
     library_size: FloatArray
+    response: FloatArray
     conditions: tuple[Condition, ...]
     batches: tuple[str, ...]
 
@@ -85,7 +92,7 @@ class CellIndex:
             "condition_of": self.condition_of,
             "batch_of": self.batch_of,
         }
-        arrays |= {"library_size": self.library_size}
+        arrays |= {"library_size": self.library_size, "response": self.response}
         save_file(arrays, path, metadata=words)
 
     @classmethod
@@ -129,6 +136,14 @@ class RunFolder:
     def best(self) -> Path:
         """The weights that cells are simulated with."""
         return self.training.best
+
+    def sampling_codebook(self) -> Codebook:
+        """The vocabulary with the effects that cells are simulated with: those of all cells that are not held out."""
+        return replace(
+            Codebook.load(self.prepared),
+            effects=MeanEffects.load(self.prepared / IN_LATENTS),
+            penetrance=Penetrance.load(self.prepared / PENETRANCE),
+        )
 
     @property
     def gene_effects(self) -> Path:

@@ -9,10 +9,11 @@ import torch
 from gensim.data.pairs import draw_population
 from gensim.errors import SplitError
 from gensim.metrics.distances import energy_distance
+from gensim.perturbations.penetrance import response
 from gensim.seeding import numpy_generator, torch_generator
 from gensim.solvers.base import Solver
 from gensim.transport.base import Transport
-from gensim.types import ConditionBatch, ControlBatch, FloatArray, IntArray
+from gensim.types import ConditionBatch, ControlBatch, FloatArray, IntArray, spread
 
 CELLS_PER_BATCH = 4096
 
@@ -51,11 +52,6 @@ def make_tasks(
             "raise split.validation_fraction"
         )
     return tasks
-
-
-def spread(rows: IntArray, most: int) -> IntArray:
-    """At most so many of the rows, evenly over the screen, whose files and batches lie one after another."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 class Validation:
@@ -111,7 +107,8 @@ class Validation:
         rows = torch.from_numpy(np.concatenate([task.sources for task in tasks])).to(device)
         task_of = torch.arange(len(tasks)).repeat_interleave(sizes).to(device)
         of_task = torch.tensor([task.condition for task in tasks], device=device)
-        condition = self.conditions[of_task[task_of]].with_batch(self.batch_codes[rows])
+        response = torch.from_numpy(np.concatenate([self.response(task) for task in tasks])).to(device)
+        condition = self.conditions[of_task[task_of]].with_batch(self.batch_codes[rows]).responding(response)
         controls = ControlBatch(self.latents[rows], torch.stack([self._population(task) for task in tasks]), task_of)
 
         def noise(*stream: object) -> torch.Tensor:
@@ -129,6 +126,12 @@ class Validation:
         z_1 = self.solver.solve(transport.dynamics(controls, condition), z_0, noise)
         ends = sizes.cumsum(0).tolist()
         return np.split(z_1.float().cpu().numpy(), ends[:-1])
+
+    def response(self, task: ValidationTask) -> FloatArray:
+        """(n,) what each simulated cell of a task gets of the mean effect; as many respond as the penetrance says."""
+        n, share = len(task.sources), self.conditions.penetrance[task.condition].cpu().numpy()
+        order = numpy_generator(self.seed, "validation response", task.condition).permutation(n)
+        return response(order + 0.5 < n * share, np.full(n, share))
 
     def _population(self, task: ValidationTask) -> torch.Tensor:
         """(M, D) control cells that stand for those of a task."""
