@@ -10,11 +10,11 @@ from gensim.autoencoder.count import CountAutoencoder
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import observe_shares
-from gensim.perturbations.penetrance import ALL_RESPOND
+from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
-from gensim.training.calibration import calibrate, log_decoded_share
+from gensim.training.calibration import _of_responders, calibrate, log_decoded_share
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation
 from gensim.transport.base import Transport
@@ -44,6 +44,13 @@ class Move(Transport):
 
     def arrival(self, t):
         return t
+
+
+class Stay(Move):
+    """Moves nothing."""
+
+    def dynamics(self, controls, condition):
+        return Dynamics(lambda t, z: torch.zeros_like(z))
 
 
 def autoencoder() -> CountAutoencoder:
@@ -108,3 +115,37 @@ def test_decoded_shares_weigh_cells_by_their_counts():
         rho = autoencoder().distribution(torch.from_numpy(z), torch.ones(2, 1)).mean.double().numpy()
     expected = np.log((rho[0] + 3 * rho[1]) / 4)
     np.testing.assert_allclose(log_decoded_share(autoencoder(), z, sizes), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.8])
+def test_responders_alone_get_what_makes_the_whole_population_right(share):
+    """Gene 30 is tripled in a share of A's cells, gene 35 is nearly gone in them; nothing else moves."""
+    rng = np.random.default_rng(1)
+    z = rng.normal(0, 0.5, (2 * N, LATENTS)).astype(np.float32)
+    condition_of = np.repeat([0, 1], N)
+    sizes = np.full(2 * N, 10_000, np.float32)
+    with torch.no_grad():
+        mu = autoencoder().distribution(torch.from_numpy(z), torch.from_numpy(sizes)[:, None]).mean.double().numpy()
+    responds = N + np.arange(round(share * N))
+    planted = np.zeros(GENES)
+    planted[[30, 35]] = np.log([3.0, 0.1])
+    mu[responds] *= np.exp(planted)
+    # Exact means in every cell: what is found is then no matter of chance.
+    counts, conditions, rows = sparse.csr_matrix(mu.astype(np.float32)), (CONTROL, A), np.arange(2 * N)
+    observed = observe_shares(counts, sizes, condition_of, conditions, rows)
+    cells = CellIndex(0 * rows, condition_of, 0 * rows, sizes, np.ones(2 * N), conditions, ())
+    nothing = MeanEffects((A,), np.zeros((1, LATENTS), np.float32))
+    penetrance = Penetrance((A,), np.array([share], np.float32))
+    codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), nothing, penetrance)
+    codes = codebook.batch_codes([""] * 2 * N)
+    simulation = Validation([], torch.from_numpy(z), codebook.encode(conditions), codes, Euler(1), seed=0)
+    effects = calibrate(Stay(), autoencoder(), simulation, cells, rows, observed)
+    # Effects are means over all cells, shrunk a little.
+    np.testing.assert_allclose(effects.shift(A)[[30, 35]] / share, planted[[30, 35]], rtol=0.15)
+    assert np.abs(np.delete(effects.shift(A), [30, 35])).max() < 0.03
+
+
+def test_what_responders_cannot_lose_is_not_taken_from_them():
+    """Others alone have more of the gene than all were seen to have; a fiftieth is left to the responders."""
+    effect = _of_responders(np.log([0.3]), simulated=np.array([1.0]), of_others=np.array([0.5]))
+    np.testing.assert_allclose(np.exp(effect), 0.02)

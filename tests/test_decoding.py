@@ -159,3 +159,14 @@ def test_logarithms_that_lead_beyond_integers_are_refused():
     with pytest.raises(DataError, match=r"condition 'A': a simulated cell would have .* counts, and integers end"):
         refuse_beyond_integers(cells, cells.library_size, np.expm1(far.max(axis=1)) * cells.library_size / 1e4)
     refuse_beyond_integers(cells, cells.library_size, np.full(N, 1e9))
+
+
+def test_who_does_not_respond_keeps_its_counts_and_who_does_gets_all_effects():
+    """A quarter responds, so the mean effects on the logarithms are four times as large in it."""
+    cells, logs = moved(), np.log([1.5, 0.8, 1.2])
+    share = replace(cells, response=np.where(np.arange(N) % 4 == 0, 4, 0).astype(np.float32))
+    some = counts_of(decoder(True, gene_effects=effect(*logs)), share)
+    all_of_it = counts_of(decoder(True, gene_effects=effect(*4 * logs)), cells)
+    responds = share.response > 0
+    np.testing.assert_array_equal(some[responds], all_of_it[responds])
+    np.testing.assert_array_equal(some[~responds], cells.counts[~responds])

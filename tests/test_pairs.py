@@ -310,3 +310,19 @@ def test_a_plan_that_fails_says_at_which_step_and_for_which_condition():
     pairs = one_group(SinkhornCoupling(0.05, 10), 4, 4, latents, cells_per_group=4)
     with pytest.raises(TrainingError, match=r"step 7, condition 'STAT1': .*cost ranges"):
         pairs.batch(7, range(1))
+
+
+def test_every_target_is_moved_back_by_what_it_got_of_the_mean_effect():
+    """Of targets at 0 to 4 and 200 to 204 the latter got twice the mean effect of 100, the former nothing."""
+    seen = []
+
+    def looking(z_0, z_1, rng):
+        seen.append(z_1)
+        return IndependentCoupling()(z_0, z_1, rng)
+
+    response = torch.tensor([1.0] * 10 + [0.0] * 5 + [2.0] * 5)
+    latents = torch.cat([torch.arange(10.0), torch.arange(5.0), torch.arange(200.0, 205.0)])[:, None]
+    pairs = one_group(looking, 10, 10, latents=latents, shift=100.0, response=response).batch(0, range(2))
+    assert sorted(seen.pop()[:, 0].tolist()) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    torch.testing.assert_close(pairs.condition.shift[:, 0], 100 * response[pairs.target])
+    assert (pairs.z_1[:, 0] >= 200).eq(response[pairs.target] == 2).all()

@@ -7,11 +7,13 @@ from small_runs import config, screen, trained_and_sampled
 
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.cli import main
+from gensim.data.simulated_screen import SimulatedScreen
 from gensim.data.splits import Role
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.penetrance import fit_penetrance
 from gensim.simulator import Simulator
-from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, CellIndex
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, IN_LATENTS, CellIndex, RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +77,31 @@ def test_a_batch_without_perturbed_training_cells_is_an_unknown_one(tmp_path):
     codebook = Codebook.load(tmp_path / "run" / "prepared")
     assert codebook.batches == ("both",)
     assert codebook.batch_codes(["both", "controls only"]).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("anchor", ["responders", "mean_effect"])
+def test_a_run_knows_who_responds(tmp_path, anchor):
+    """A screen in which 30 % of the cells escape: shares come from cells that may be seen, targets are told apart."""
+    simulated = SimulatedScreen(seed=0, n_genes=80, n_cell_types=1, escape=0.3)
+    screen = simulated.screen(simulated.regulators[:3], cells_per_condition=500, n_controls=800)
+    screen.write_h5ad(tmp_path / "screen.h5ad")
+    path = config(tmp_path / "config.yaml", tmp_path / "run", tmp_path / "screen.h5ad", anchor=anchor)
+    assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
+    run = RunFolder(tmp_path / "run")
+    index = CellIndex.load(run.prepared / "cells.safetensors")
+    judging, simulating = Codebook.load(run.prepared).penetrance, run.sampling_codebook().penetrance
+    latents = np.load(run.prepared / "latents.npy")
+    if anchor == "mean_effect":
+        assert (index.response == 1).all()
+        assert simulating.of_all(index.conditions).min() == 1
+        return
+    for found, roles in ((judging, [Role.TRAIN]), (simulating, [Role.TRAIN, Role.VALIDATION])):
+        rows = np.flatnonzero(np.isin(index.role, roles))
+        again = fit_penetrance(lambda rows: latents[rows], index.condition_of, index.conditions, rows)
+        np.testing.assert_array_equal(found.share, again.penetrance.share)
+    assert 0.55 < simulating.share.min() < 0.85
+    training = index.role == Role.TRAIN
+    for k, condition in enumerate(index.conditions):
+        share, response = judging.of(condition), index.response[training & (index.condition_of == k)]
+        assert set(np.unique(response)) <= {np.float32(0), np.float32(1 / share)}
+        assert response.mean() == pytest.approx(1, abs=0.15)

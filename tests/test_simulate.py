@@ -13,7 +13,7 @@ from gensim.decoding import LogDecoder
 from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.penetrance import ALL_RESPOND
+from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
 from gensim.perturbations.vectors import one_hot_table
 from gensim.simulate import CELLS_PER_POPULATION, CELLS_PER_SOLVE, Controls, Engine, Inputs, make_plan
 from gensim.solvers.ode import Euler
@@ -173,3 +173,36 @@ def test_a_context_without_control_cells_is_refused():
     elsewhere = Condition(("A",), (("cell_type", "NK"),))
     with pytest.raises(DataError, match=r"no control cells to start from for 'control \| NK'"):
         make_plan(request_of([elsewhere], 3), controls(), seed=0)
+
+
+class Shift(MoveByOne):
+    """Moves every latent by what its cell gets of the mean effect."""
+
+    def dynamics(self, controls, condition):
+        return Dynamics(lambda t, z: condition.shift)
+
+
+def test_a_share_of_the_cells_responds_and_the_others_stay_what_they_are():
+    """Of A's mean effects, 1.5 on the latent and -0.5 on gene 1, a quarter of the cells get four times as much.
+
+    That is 2 * 4 * 1.5 = 12 on gene 0, as a latent is in units of 2, and -2 on gene 1.
+    """
+    n, book = 4000, engine().codebook
+    some = replace(
+        book,
+        effects=MeanEffects((A,), np.array([[1.5]], np.float32)),
+        penetrance=Penetrance((A,), np.array([0.25], np.float32)),
+    )
+    made = replace(engine(), transport=Shift(), codebook=some)
+    plan = make_plan(request_of([A, CONTROL], [n, 50]), two_controls(), seed=0)
+    inputs = Inputs(made, plan, two_controls())
+    cells = inputs.moved(np.arange(n + 50), n + 50)
+    gained = (log_decoder().moved(cells) - cells.x_control).numpy()
+    responds = cells.response[:n] > 0
+    np.testing.assert_allclose(gained[:n][responds], np.tile([12, -2], (responds.sum(), 1)), atol=1e-4)
+    assert (gained[:n][~responds] == 0).all()
+    assert (gained[n:] == 0).all()
+    assert responds.mean() == pytest.approx(0.25, abs=0.03)
+    assert (cells.response[n:] == 1).all()
+    later = inputs.moved(np.arange(1000, 1100), 128)
+    np.testing.assert_array_equal(later.response, cells.response[1000:1100])

@@ -1,5 +1,7 @@
 """Validation simulates several conditions at once, and no condition notices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +96,16 @@ def test_no_change_is_the_distance_of_the_controls_themselves(tasks):
     one = validation(tasks[:1])
     x, y = one.latents[tasks[0].targets].numpy(), one.latents[tasks[0].sources].numpy()
     assert one.no_change_distance() == pytest.approx(energy_distance(x, y))
+
+
+def test_as_many_simulated_cells_respond_as_the_penetrance_says(tasks):
+    judging = validation(tasks)
+    judging.conditions = replace(judging.conditions, penetrance=torch.linspace(0.2, 1, N_TASKS))
+    for task, share in zip(tasks, np.linspace(0.2, 1, N_TASKS), strict=True):
+        response = judging.response(task)
+        assert abs((response > 0).sum() - share * len(response)) <= 1
+        assert response.mean() == pytest.approx(1, abs=0.01)
+        np.testing.assert_array_equal(response, judging.response(task))
+    assert (judging.response(tasks[-1]) == 1).all()
+    runs = np.diff(np.flatnonzero(judging.response(tasks[0])))
+    assert runs.max() > 10, "responders are spread over the sources by chance"
