@@ -146,28 +146,18 @@ def test_siblings_that_have_nothing_in_common_keep_what_is_their_own():
 
 
 def test_siblings_by_hand():
-    """Nothing is shrunk, so nothing changes; what is to be shrunk, and how sure it is, is looked at.
-
-    Feature 0: precisions 1 and 3, the effects (0, 1) no further apart than chance (q = 3/4 < 1). Mean 3/4.
-    Feature 1: the same precisions, the effects (0, 4); q = 12, tau² = (12 - 1) / (4 - 10/4) = 22/3, weights as
-    1 / (1 + 22/3) to 1 / (1/3 + 22/3) = 23 : 25, mean 4 * 25/48.
-    """
+    """Precisions 1 and 3: the mean of (0, 4) is 3, of variance 1/4; nothing is shrunk, so nothing changes."""
     seen = []
 
     def nothing(d, variance):
-        seen.append((d, variance))
+        seen.append((d.tolist(), variance.tolist()))
         return d
 
-    d = np.array([[0.0, 0.0], [1.0, 4.0]])
-    found = shrink_siblings(nothing, d, np.array([[1.0, 1.0], [1 / 3, 1 / 3]]))
-    np.testing.assert_allclose(found, d, atol=1e-12)
-    w = np.array([23, 25]) / 48
-    mean, of_mean = np.array([0.75, 4 * w[1]]), np.array([0.25, w[0] ** 2 + w[1] ** 2 / 3])
-    rest_0 = np.array([1 - 0.5 + 0.25, 1 - 2 * w[0] + of_mean[1]])
-    rest_1 = np.array([1 / 3 - 0.5 + 0.25, (1 - 2 * w[1]) / 3 + of_mean[1]])
-    expected = [(-mean, rest_0), (d[1] - mean, rest_1), (mean, of_mean)]
-    for (value, variance), (value_0, variance_0) in zip(seen, expected, strict=True):
-        np.testing.assert_allclose(value, value_0)
+    found = shrink_siblings(nothing, np.array([[0.0], [4.0]]), np.array([[1.0], [1 / 3]]))
+    np.testing.assert_allclose(found, [[0.0], [4.0]])
+    expected = [([3.0], [0.25]), ([-3.0], [0.75]), ([1.0], [1 / 12])]
+    for (d, variance), (d_0, variance_0) in zip(seen, expected, strict=True):
+        np.testing.assert_allclose(d, d_0)
         np.testing.assert_allclose(variance, variance_0)
 
 

@@ -41,11 +41,10 @@ def steadied(variance: Float64Array, n: int, of_controls: Float64Array, n_contro
 def shrink_siblings(shrink: Shrinkage, d: Float64Array, variance: Float64Array) -> Float64Array:
     """Effects of one perturbation in several contexts or at several doses, each of which says something of the others.
 
-        shrink(mean) + shrink(d_k - mean),    mean = sum_k w_k d_k / sum_k w_k,    w_k = 1 / (variance_k + tau²)
+        shrink(mean, 1 / sum_k 1 / variance_k) + shrink(d_k - mean, variance_k - 1 / sum_k 1 / variance_k)
 
-    with tau² the variance of the effects themselves, feature by feature by the method of moments. So what the effects
-    have in common is known from all of them, and in what they differ is kept as surely as it was measured. A single
-    effect is shrunk as it is.
+    with the mean weighed by precision. So what the effects have in common is known from all of them, and in what they
+    differ is kept as surely as it was measured. A single effect is shrunk as it is.
 
     Args:
         d, variance: (K, F).
@@ -53,26 +52,18 @@ def shrink_siblings(shrink: Shrinkage, d: Float64Array, variance: Float64Array) 
     Returns:
         (K, F) effects.
 
-    Source: DerSimonian & Laird 1986, Control. Clin. Trials 7, for the mean; Efron & Morris 1973, J. R. Stat. Soc. B 35,
-    for shrinking towards one that is estimated.
+    Source: Efron & Morris 1973, J. R. Stat. Soc. B 35, section 2 (shrinking towards a common mean that is estimated).
     """
     if len(d) == 1:
         return shrink(d[0], variance[0])[None]
-    variance = np.maximum(variance, SMALLEST_VARIANCE)
-    weight = 1 / (variance + _heterogeneity(d, 1 / variance))
-    weight /= weight.sum(axis=0)
-    mean, of_mean = (weight * d).sum(axis=0), (weight**2 * variance).sum(axis=0)
-    of_rest = variance * (1 - 2 * weight) + of_mean
-    rest = [shrink(one, own) for one, own in zip(d - mean, of_rest.clip(SMALLEST_VARIANCE), strict=True)]
-    return np.stack(rest) + shrink(mean, of_mean)
-
-
-def _heterogeneity(d: Float64Array, precision: Float64Array) -> Float64Array:
-    """(F,) variance of K effects beyond that of their measurement (DerSimonian & Laird 1986, equation 8)."""
-    total = precision.sum(axis=0)
-    mean = (precision * d).sum(axis=0) / total
-    q = (precision * (d - mean) ** 2).sum(axis=0)
-    return np.asarray(((q - (len(d) - 1)) / (total - (precision**2).sum(axis=0) / total)).clip(0))
+    precision = 1 / np.maximum(variance, SMALLEST_VARIANCE)
+    of_mean = 1 / precision.sum(axis=0)
+    mean = (d * precision).sum(axis=0) * of_mean
+    common = shrink(mean, of_mean)
+    left = [
+        shrink(one - mean, np.maximum(own - of_mean, SMALLEST_VARIANCE)) for one, own in zip(d, variance, strict=True)
+    ]
+    return np.stack(left) + common
 
 
 def shrink_together(d: Float64Array, variance: Float64Array) -> Float64Array:
