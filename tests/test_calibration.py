@@ -14,7 +14,7 @@ from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
-from gensim.training.calibration import _Simulated, calibrate, log_decoded_share
+from gensim.training.calibration import _of_responders, calibrate, log_decoded_share
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation
 from gensim.transport.base import Transport
@@ -146,6 +146,6 @@ def test_responders_alone_get_what_makes_the_whole_population_right(share):
 
 
 def test_what_responders_cannot_lose_is_not_taken_from_them():
-    """Others alone have more of the gene than all were seen to have; a fiftieth is left to the responders, a half."""
-    simulated = _Simulated(np.zeros(1), of_others=np.array([0.5]), response=2.0)
-    np.testing.assert_allclose(simulated.over_all_cells(np.log([0.3])), np.log(0.02) / 2)
+    """Others alone have more of the gene than all were seen to have; a fiftieth is left to the responders."""
+    effect = _of_responders(np.log([0.3]), simulated=np.array([1.0]), of_others=np.array([0.5]))
+    np.testing.assert_allclose(np.exp(effect), 0.02)

@@ -5,14 +5,7 @@ import pytest
 from scipy import optimize
 from scipy.special import softmax
 
-from gensim.perturbations.shrinkage import (
-    NULL_WEIGHT,
-    WIDTHS,
-    shrink_each,
-    shrink_siblings,
-    shrink_together,
-    steadied,
-)
+from gensim.perturbations.shrinkage import NULL_WEIGHT, WIDTHS, shrink_each, steadied
 
 
 def measured(n_genes: int, seed: int, moved: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,56 +112,3 @@ def test_few_cells_that_agree_by_chance_invent_no_effects(n):
     assert np.sqrt((effects**2).mean()) < 0.03
     if n == 2:
         assert np.sqrt((shrink_each(d, own + of_controls) ** 2).mean()) > 0.1, "two cells alone are fooled"
-
-
-def test_siblings_are_shrunk_towards_what_they_share():
-    """Two contexts share an effect that either alone hardly shows: both keep more of it, and err less, than alone."""
-    rng = np.random.default_rng(0)
-    truth = np.where(np.arange(2000) < 200, rng.normal(0, 0.4, 2000), 0)
-    variance = np.full((2, 2000), 0.2**2)
-    d = truth + rng.normal(0, 0.2, (2, 2000))
-    alone = np.stack([shrink_each(d[k], variance[k]) for k in range(2)])
-    together = shrink_siblings(shrink_each, d, variance)
-    assert np.square(together - truth).mean() < 0.75 * np.square(alone - truth).mean()
-
-
-def test_siblings_that_have_nothing_in_common_keep_what_is_their_own():
-    rng = np.random.default_rng(1)
-    truth = np.zeros((2, 2000))
-    truth[0, :100], truth[1, 100:200] = 2.0, -2.0
-    variance = np.full((2, 2000), 0.1**2)
-    found = shrink_siblings(shrink_each, truth + rng.normal(0, 0.1, (2, 2000)), variance)
-    np.testing.assert_allclose(found[0, :100].mean(), 2.0, atol=0.05)
-    np.testing.assert_allclose(found[1, 100:200].mean(), -2.0, atol=0.05)
-    # Half of what the other has is common to both by this model, and taken back where it is not there.
-    assert np.abs(found[1, :100].mean()) < 0.05
-    assert np.sqrt(np.square(found[:, 200:]).mean()) < 0.05
-
-
-def test_siblings_by_hand():
-    """Precisions 1 and 3: the mean of (0, 4) is 3, of variance 1/4; nothing is shrunk, so nothing changes."""
-    seen = []
-
-    def nothing(d, variance):
-        seen.append((d.tolist(), variance.tolist()))
-        return d
-
-    found = shrink_siblings(nothing, np.array([[0.0], [4.0]]), np.array([[1.0], [1 / 3]]))
-    np.testing.assert_allclose(found, [[0.0], [4.0]])
-    expected = [([3.0], [0.25]), ([-3.0], [0.75]), ([1.0], [1 / 12])]
-    for (d, variance), (d_0, variance_0) in zip(seen, expected, strict=True):
-        np.testing.assert_allclose(d, d_0)
-        np.testing.assert_allclose(variance, variance_0)
-
-
-@pytest.mark.parametrize("shrink", [shrink_each, shrink_together])
-def test_an_only_child_is_shrunk_as_it_is(shrink):
-    rng = np.random.default_rng(2)
-    d, variance = rng.normal(0, 1, (1, 50)), rng.uniform(0.1, 0.5, (1, 50))
-    np.testing.assert_array_equal(shrink_siblings(shrink, d, variance)[0], shrink(d[0], variance[0]))
-
-
-@pytest.mark.parametrize("shrink", [shrink_each, shrink_together])
-def test_siblings_without_any_variance(shrink):
-    found = shrink_siblings(shrink, np.zeros((2, 5)), np.zeros((2, 5)))
-    np.testing.assert_allclose(found, 0, atol=1e-9)

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from gensim.perturbations.measured import MeasuredConditions
-from gensim.perturbations.shrinkage import Shrinkage, shrink_siblings, steadied
+from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
 ROWS_AT_ONCE = 4096
@@ -85,6 +85,9 @@ class MeanEffects:
         return cls(tuple(Condition.from_key(key) for key in keys), load_file(path)["delta"])
 
 
+Shrinkage = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
 class Moments(NamedTuple):
     """Of n cells: (F,) mean and (F,) variance of that mean."""
 
@@ -109,25 +112,22 @@ def fit_mean_effects(
         read: rows to their (n, F) cells, in whatever space the effects are wanted.
         condition_of: (N,) row of `conditions` for every cell.
         rows: the training cells.
-        shrink: (F,) differences of means and (F,) variances of these to the effects that predict best (see
-            `shrink_siblings` for perturbations that were measured several times); None: the plain differences.
+        shrink: (F,) differences of means and (F,) variances of these to the effects that predict best; None: the plain
+            differences.
     """
     present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
     perturbed = tuple(c for c in present if not c.is_control and c.control in present)
     controls = {control: _moments(read, present[control]) for control in {c.control for c in perturbed}}
-    delta = np.empty((len(perturbed), read(rows[:1]).shape[1]), dtype=np.float32)
-    for siblings in MeasuredConditions(perturbed).siblings():
-        treated = [_moments(read, present[perturbed[k]]) for k in siblings]
-        control = [controls[perturbed[k].control] for k in siblings]
-        difference = np.stack([t.mean - c.mean for t, c in zip(treated, control, strict=True)])
+    delta = []
+    for condition in perturbed:
+        treated, control = _moments(read, present[condition]), controls[condition.control]
+        difference = treated.mean - control.mean
         if shrink is not None:
-            variance = [
-                steadied(t.variance_of_mean, t.n, c.variance_of_mean, c.n) + c.variance_of_mean
-                for t, c in zip(treated, control, strict=True)
-            ]
-            difference = shrink_siblings(shrink, difference, np.stack(variance))
-        delta[siblings] = difference
-    return MeanEffects(perturbed, delta)
+            own = steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n)
+            difference = shrink(difference, own + control.variance_of_mean)
+        delta.append(difference.astype(np.float32))
+    width = read(rows[:1]).shape[1]
+    return MeanEffects(perturbed, np.stack(delta) if delta else np.zeros((0, width), dtype=np.float32))
 
 
 def _moments(read: Callable[[IntArray], FloatArray], rows: IntArray) -> Moments:

@@ -15,10 +15,6 @@ class MeasuredConditions:
         for k, condition in enumerate(conditions):
             self._rows[condition.perturbations].append(k)
 
-    def siblings(self) -> list[list[int]]:
-        """All rows, those of the same perturbations together."""
-        return list(self._rows.values())
-
     def like(self, condition: Condition) -> list[int]:
         """Rows of the nearest conditions with exactly these perturbations; none where there is none.
 

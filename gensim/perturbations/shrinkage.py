@@ -1,13 +1,9 @@
 """From measured effects to those that predict best: shrunk by how surely they were measured."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
-Shrinkage = Callable[[Float64Array, Float64Array], Float64Array]
-"""Maps (F,) measured effects and (F,) variances of these to the effects that predict best."""
 
 WIDTHS = np.concatenate([[0.0], np.geomspace(0.02, 4.0, 14)])
 """Standard deviations of the mixture's members, natural logarithm: none, and from 2 % to beyond any knock-out."""
@@ -36,34 +32,6 @@ def steadied(variance: Float64Array, n: int, of_controls: Float64Array, n_contro
     """
     as_controls, freedom = of_controls * n_controls / n, n - 1
     return np.asarray((PRIOR_FREEDOM * as_controls + freedom * variance) / (PRIOR_FREEDOM + freedom))
-
-
-def shrink_siblings(shrink: Shrinkage, d: Float64Array, variance: Float64Array) -> Float64Array:
-    """Effects of one perturbation in several contexts or at several doses, each of which says something of the others.
-
-        shrink(mean, 1 / sum_k 1 / variance_k) + shrink(d_k - mean, variance_k - 1 / sum_k 1 / variance_k)
-
-    with the mean weighed by precision. So what the effects have in common is known from all of them, and in what they
-    differ is kept as surely as it was measured. A single effect is shrunk as it is.
-
-    Args:
-        d, variance: (K, F).
-
-    Returns:
-        (K, F) effects.
-
-    Source: Efron & Morris 1973, J. R. Stat. Soc. B 35, section 2 (shrinking towards a common mean that is estimated).
-    """
-    if len(d) == 1:
-        return shrink(d[0], variance[0])[None]
-    precision = 1 / np.maximum(variance, SMALLEST_VARIANCE)
-    of_mean = 1 / precision.sum(axis=0)
-    mean = (d * precision).sum(axis=0) * of_mean
-    common = shrink(mean, of_mean)
-    left = [
-        shrink(one - mean, np.maximum(own - of_mean, SMALLEST_VARIANCE)) for one, own in zip(d, variance, strict=True)
-    ]
-    return np.stack(left) + common
 
 
 def shrink_together(d: Float64Array, variance: Float64Array) -> Float64Array:

@@ -1,16 +1,13 @@
 """Effects on single genes that a trained transport and its latents miss, measured on training cells."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.measured import MeasuredConditions
 from gensim.perturbations.observed_shares import ObservedShares
-from gensim.perturbations.shrinkage import shrink_each, shrink_siblings
+from gensim.perturbations.shrinkage import shrink_each
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation, ValidationTask, batches_of
 from gensim.transport.base import Transport
@@ -34,7 +31,7 @@ def calibrate(
 ) -> MeanEffects:
     """What every training condition does to the logarithm of every gene's share beyond what the model says.
 
-        d = [log observed_k - log simulated_k] - [log observed_c - log decoded_c],    shrunk (see `shrink_siblings`)
+        d = [log observed_k - log simulated_k] - [log observed_c - log decoded_c],    shrunk per condition
 
     with shares of all counts, k the condition and c its controls, from up to 1,024 training control cells moved by the
     trained transport. A cell that is not moved keeps its counts, so what the decoder misses of controls cancels.
@@ -62,57 +59,29 @@ def calibrate(
         for k, condition in enumerate(cells.conditions)
         if not condition.is_control and condition in observed and condition.control in observed
     ]
-    simulated, decoded = [], {}
+    delta: list[FloatArray] = []
+    decoded: dict[Condition, Float64Array] = {}
     for batch in batches_of(tasks):
         for task, z_1 in zip(batch, simulation.simulated(transport, batch), strict=True):
-            control, sizes = cells.conditions[task.condition].control, cells.library_size[task.sources]
-            if control not in decoded:
-                decoded[control] = log_decoded_share(autoencoder, latents[task.sources], sizes)
-            simulated.append(_Simulated.of(autoencoder, z_1, sizes, simulation.response(task)))
+            condition = cells.conditions[task.condition]
+            sizes = cells.library_size[task.sources]
+            if condition.control not in decoded:
+                decoded[condition.control] = log_decoded_share(autoencoder, latents[task.sources], sizes)
+            log_simulated = log_decoded_share(autoencoder, z_1, sizes)
+            effect = _effect(condition, observed, log_simulated, decoded[condition.control])
+            response = simulation.response(task)
+            if not response.all():
+                others = response == 0
+                of_others = (
+                    sizes[others].sum()
+                    / sizes.sum()
+                    * np.exp(log_decoded_share(autoencoder, z_1[others], sizes[others]))
+                )
+                effect = _of_responders(effect, np.exp(log_simulated), of_others) / response.max()
+            delta.append(effect.astype(np.float32))
     conditions = tuple(cells.conditions[task.condition] for task in tasks)
-    delta = np.zeros((len(tasks), observed.log_share.shape[1]), dtype=np.float32)
-    for siblings in MeasuredConditions(conditions).siblings():
-        measured = [
-            _effect(conditions[k], observed, simulated[k].log_share, decoded[conditions[k].control]) for k in siblings
-        ]
-        effects = shrink_siblings(shrink_each, *(np.stack(part) for part in zip(*measured, strict=True)))
-        for k, effect in zip(siblings, effects, strict=True):
-            delta[k] = simulated[k].over_all_cells(effect)
-    return MeanEffects(conditions, delta)
-
-
-@dataclass(frozen=True, slots=True)
-class _Simulated:
-    """A condition's simulated cells together.
-
-    Args:
-        log_share: (G,) logarithm of the share of every gene in all their counts.
-        of_others: (G,) the part of that share which lies in cells that do not respond; None where all do.
-        response: what a cell that responds gets of the mean effect.
-    """
-
-    log_share: Float64Array
-    of_others: Float64Array | None
-    response: float
-
-    @classmethod
-    def of(
-        cls, autoencoder: CountAutoencoder, z_1: FloatArray, sizes: FloatArray, response: FloatArray
-    ) -> "_Simulated":
-        log_share, others, of_others = log_decoded_share(autoencoder, z_1, sizes), response == 0, None
-        if others.any():
-            of_all = sizes[others].sum(dtype=np.float64) / sizes.sum(dtype=np.float64)
-            of_others = of_all * np.exp(log_decoded_share(autoencoder, z_1[others], sizes[others]))
-        return cls(log_share, of_others, float(response.max()))
-
-    def over_all_cells(self, effect: Float64Array) -> Float64Array:
-        """(G,) mean over cells of the effect that makes `effect` the one on the logarithm of the whole share."""
-        if self.of_others is None:
-            return effect
-        share = np.exp(self.log_share)
-        of_responders = share - self.of_others
-        wanted = np.maximum(np.exp(effect) * share - self.of_others, LEAST_LEFT * of_responders)
-        return np.asarray(np.log(wanted / of_responders) / self.response)
+    n_genes = observed.log_share.shape[1]
+    return MeanEffects(conditions, np.stack(delta) if delta else np.zeros((0, n_genes), dtype=np.float32))
 
 
 @torch.no_grad()
@@ -126,10 +95,21 @@ def log_decoded_share(autoencoder: CountAutoencoder, z: FloatArray, library_size
     return share
 
 
+def _of_responders(effect: Float64Array, simulated: Float64Array, of_others: Float64Array) -> Float64Array:
+    """(G,) effect on the logarithm in the cells that respond, such that the effect on all cells together is `effect`.
+
+    Args:
+        simulated: (G,) share of all counts. of_others: (G,) the part of it that lies in cells that do not respond.
+    """
+    of_responders = simulated - of_others
+    wanted = np.exp(effect) * simulated - of_others
+    return np.asarray(np.log(np.maximum(wanted, LEAST_LEFT * of_responders) / of_responders))
+
+
 def _effect(
     condition: Condition, observed: ObservedShares, log_simulated: Float64Array, log_control: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """(G,) measured effect beyond the simulated one, and its (G,) variance."""
+) -> Float64Array:
     treated, control = observed.of(condition), observed.of(condition.control)
     d = (treated.log_share - log_simulated) - (control.log_share - log_control)
-    return d, observed.variance_of(condition) + control.variance
+    variance = observed.variance_of(condition) + control.variance
+    return shrink_each(d, variance)

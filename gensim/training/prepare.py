@@ -22,10 +22,10 @@ from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
-from gensim.perturbations.shrinkage import Shrinkage, shrink_each, shrink_together
+from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
