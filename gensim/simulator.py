@@ -23,6 +23,7 @@ from gensim.data.splits import Role
 from gensim.decoding import CountDecoder, Decoder, LogDecoder
 from gensim.errors import CheckpointError
 from gensim.nn.compiled import compile_fields
+from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.pseudobulk import Pseudobulk
 from gensim.seeding import digest
@@ -35,7 +36,6 @@ from gensim.training.run_folder import (
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
-    PENETRANCE,
     CellIndex,
     RunFolder,
 )
@@ -194,7 +194,7 @@ class Simulator:
     def weights_digest(self) -> str:
         """Of all files that were fitted: cells of two models are not put into one store."""
         made = hashlib.blake2b(digest_size=16)
-        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", IN_LATENTS, PENETRANCE)
+        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", Codebook.PENETRANCE, IN_LATENTS)
         maybe = (
             self.run.gene_effects,
             *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_THETA, ON_LIBRARY_SIZE)),

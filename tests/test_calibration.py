@@ -14,7 +14,7 @@ from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
-from gensim.training.calibration import _of_responders, calibrate, log_decoded_share
+from gensim.training.calibration import _Simulated, calibrate, log_decoded_share
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation
 from gensim.transport.base import Transport
@@ -146,6 +146,24 @@ def test_responders_alone_get_what_makes_the_whole_population_right(share):
 
 
 def test_what_responders_cannot_lose_is_not_taken_from_them():
-    """Others alone have more of the gene than all were seen to have; a fiftieth is left to the responders."""
-    effect = _of_responders(np.log([0.3]), simulated=np.array([1.0]), of_others=np.array([0.5]))
-    np.testing.assert_allclose(np.exp(effect), 0.02)
+    """Others alone have more of the gene than all were seen to have; a fiftieth is left to the responders, a half."""
+    simulated = _Simulated(np.array([0.5]), of_others=np.array([0.5]), response=2.0)
+    np.testing.assert_allclose(simulated.over_all_cells(np.log([0.3])), np.log(0.02) / 2)
+
+
+@pytest.mark.parametrize("n_controls", [1, 2, 3])
+def test_one_control_cell_is_enough_for_some_to_respond(n_controls):
+    """A share that is known from elsewhere, in a context that has hardly any control cells."""
+    n = n_controls + 30
+    rng, rows, sizes = np.random.default_rng(0), np.arange(n), np.full(n, 10_000, np.float32)
+    counts = sparse.csr_matrix(rng.poisson(SHARE * 10_000, (n, GENES)).astype(np.float32))
+    condition_of, conditions = np.repeat([0, 1], [n_controls, 30]), (CONTROL, A)
+    observed = observe_shares(counts, sizes, condition_of, conditions, rows)
+    cells = CellIndex(0 * rows, condition_of, 0 * rows, sizes, np.ones(n, np.float32), conditions, ())
+    nothing = MeanEffects((A,), np.zeros((1, LATENTS), np.float32))
+    codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), nothing, Penetrance((A,), np.array([0.2], np.float32)))
+    codes = codebook.batch_codes([""] * n)
+    z = torch.from_numpy(rng.normal(size=(n, LATENTS)).astype(np.float32))
+    simulation = Validation([], z, codebook.encode(conditions), codes, Euler(1), seed=0)
+    effects = calibrate(Move(), autoencoder(), simulation, cells, rows, observed)
+    assert np.isfinite(effects.delta).all()

@@ -10,6 +10,7 @@ from screens import adata_of, screen_of
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.nn.blocks import zero
 from gensim.perturbations.observed_shares import observe_shares
+from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
 from gensim.seeding import torch_generator
 from gensim.training.own_effects import OwnEffects
 from gensim.types import Condition
@@ -51,8 +52,15 @@ def test_effects_on_genes_are_found(effects):
 
 def test_a_dispersion_that_controls_have_too_is_no_effect(effects):
     """Carried quantiles are the controls', so what the gene's theta misses of all cells must not be added."""
-    assert np.abs(effects.on_theta([A]).shift(A)).max() < 0.25
-    of_b = effects.on_theta([A, B]).shift(B)
+    assert np.abs(effects.on_theta([A], ALL_RESPOND).shift(A)).max() < 0.25
+    of_b = effects.on_theta([A, B], ALL_RESPOND).shift(B)
     # ln(1/8), but for the prior on the shift, which 1,500 cells outweigh.
     assert of_b[0] == pytest.approx(-np.log(8), abs=0.4)
     assert np.abs(of_b[1:]).max() < 0.3
+
+
+def test_the_spread_of_two_populations_is_no_dispersion(effects):
+    """Where some cells of B do not respond, its spread says nothing of the dispersion in either kind of cells."""
+    some = Penetrance((B,), np.array([0.5], np.float32))
+    assert not effects.on_theta([A, B], some).shift(B).any()
+    assert effects.on_theta([A, B], some).shift(A).any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gensim.data.simulated_screen import SimulatedScreen
-from gensim.perturbations.penetrance import FEWEST_CELLS, Penetrance, fit_penetrance, response
+from gensim.perturbations.penetrance import FEWEST_CELLS, FEWEST_CONTROLS, Penetrance, fit_penetrance, response
 from gensim.types import Condition
 
 D, N_CONTROLS = 6, 600
@@ -26,8 +26,15 @@ def still(rng, n=N_CONTROLS):
     return population(rng, n, share=0)[0]
 
 
+def fit_of(*populations, conditions):
+    """Of populations one after another."""
+    z = np.concatenate(populations)
+    condition_of = np.repeat(np.arange(len(populations)), [len(p) for p in populations])
+    return fit_penetrance(lambda rows: z[rows], condition_of, conditions, np.arange(len(z)))
+
+
 def fit(*populations, conditions=None):
-    """The first population is control, the others A, B, ..., unless conditions are given."""
+    """The first population is control, the others A, B, ..., unless conditions are given; cells in any order."""
     conditions = conditions or (CONTROL, *(Condition((chr(65 + k),)) for k in range(len(populations) - 1)))
     z = np.concatenate(populations)
     condition_of = np.repeat(np.arange(len(populations)), [len(p) for p in populations])
@@ -52,13 +59,55 @@ def test_a_planted_share_is_found_with_its_cells(share, n):
     assert ((of_cells > 0.5) == responds).mean() > 0.9
 
 
-@pytest.mark.parametrize("effect", [EFFECT, 0 * EFFECT, 0.2 * EFFECT], ids=["moved", "nothing", "hardly"])
-def test_where_all_cells_are_moved_alike_all_respond(effect):
+@pytest.mark.parametrize(("n_latents", "n_controls"), [(6, 600), (50, 1000), (50, 100), (200, 300)])
+@pytest.mark.parametrize("size", [0.0, 0.2, 1.0])
+def test_where_all_cells_are_moved_alike_all_respond(n_latents, n_controls, size):
+    """Also where latents are many and controls few, so that a direction fits the very cells that it was found with."""
     rng = np.random.default_rng(1)
-    controls = still(rng)
-    many = [population(rng, 150, 1.0, effect)[0] for _ in range(25)]
-    penetrance, _ = fit(controls, *many)
-    assert (penetrance.share == 1).mean() >= 0.92, penetrance.share
+    effect = np.zeros(n_latents)
+    effect[:5] = size * 2
+
+    def cells(n: int, times: float) -> np.ndarray:
+        return ((rng.gamma(4, size=(n, n_latents)) - 4) / 2 + times * effect).astype(np.float32)
+
+    penetrance, _ = fit(cells(n_controls, 0), *(cells(200, 1) for _ in range(20)))
+    assert (penetrance.share == 1).mean() >= 0.9, penetrance.share
+
+
+@pytest.mark.parametrize("size", [4, 12, 25])
+def test_escapers_of_the_strongest_effects(size):
+    """Responders lie further off than any distance that is always tried."""
+    rng = np.random.default_rng(4)
+    cells, responds = population(rng, 400, 0.7, size * EFFECT)
+    penetrance, (_, probability) = fit(still(rng), cells)
+    assert penetrance.of(A) == pytest.approx(0.7, abs=0.03)
+    assert ((probability > 0.5) == responds).mean() > 0.97
+
+
+def test_cells_of_a_condition_that_was_too_small_respond_as_elsewhere():
+    """Its share is that of the other context; so is its cells' chance, and they are moved by 1 on average."""
+    rng = np.random.default_rng(5)
+    contexts = [(("line", name),) for name in "xy"]
+    conditions = [Condition(names, context) for context in contexts for names in ((), ("A",))]
+    few = population(rng, FEWEST_CELLS - 1, 0.5)[0]
+    found = fit_of(still(rng), population(rng, 500, 0.5)[0], still(rng), few, conditions=conditions)
+    share = found.penetrance.of(conditions[3])
+    assert share == found.penetrance.of(conditions[1]) < 1
+    assert (np.unique(found.probability[found.rows[-len(few) :]]) == np.float32(share)).all()
+
+
+def test_only_fitted_cells_are_drawn():
+    rng = np.random.default_rng(6)
+    z = np.concatenate([still(rng), population(rng, 400, 0.5)[0]])
+    condition_of = np.repeat([0, 1], [N_CONTROLS, 400])
+    rows = np.arange(0, len(z), 2)
+    found = fit_penetrance(lambda rows: z[rows], condition_of, (CONTROL, A), rows)
+    drawn = found.drawn(condition_of, (CONTROL, A), seed=0)
+    assert (drawn[1::2] == 1).all()
+    assert (drawn[:N_CONTROLS] == 1).all()
+    of_a = drawn[N_CONTROLS::2]
+    assert set(np.unique(of_a)) == {np.float32(0), np.float32(1 / np.float32(found.penetrance.of(A)))}
+    assert of_a.mean() == pytest.approx(1, abs=0.1)
 
 
 def test_too_few_cells_know_no_share():
@@ -68,7 +117,7 @@ def test_too_few_cells_know_no_share():
     penetrance, (_, probability) = fit(controls, cells)
     assert penetrance.of(A) == 1
     assert (probability == 1).all()
-    penetrance, _ = fit(controls[: FEWEST_CELLS - 1], population(rng, 500, 0.5, 4 * EFFECT)[0])
+    penetrance, _ = fit(controls[: FEWEST_CONTROLS - 1], population(rng, 500, 0.5, 4 * EFFECT)[0])
     assert penetrance.of(A) == 1
 
 
@@ -86,7 +135,7 @@ def test_every_context_has_controls_of_its_own():
 
 
 def test_cells_that_are_all_alike():
-    alike = np.zeros((50, D), np.float32)
+    alike = np.zeros((150, D), np.float32)
     penetrance, (_, probability) = fit(alike, alike)
     assert penetrance.of(A) == 1
     assert (probability == 1).all()

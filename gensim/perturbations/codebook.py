@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ class Codebook:
     table: VectorTable
     effects: MeanEffects
     penetrance: Penetrance
+
+    PENETRANCE: ClassVar[str] = "penetrance.safetensors"
 
     @classmethod
     def fit(
@@ -106,7 +108,7 @@ class Codebook:
         (folder / "codebook.json").write_text(json.dumps(words, indent=1))
         np.savez(folder / "vectors.npz", names=np.asarray(self.table.names, np.str_), vectors=self.table.vectors)
         self.effects.save(folder / "mean_effects_latent.safetensors")
-        self.penetrance.save(folder / "penetrance_latent.safetensors")
+        self.penetrance.save(folder / self.PENETRANCE)
 
     @classmethod
     def load(cls, folder: Path) -> "Codebook":
@@ -123,5 +125,5 @@ class Codebook:
             tuple(words["batches"]),
             table,
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
-            Penetrance.load(folder / "penetrance_latent.safetensors"),
+            Penetrance.load(folder / cls.PENETRANCE),
         )

@@ -1,6 +1,7 @@
 """The share of a condition's cells in which its perturbation takes effect; the others look like control cells."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,30 +13,32 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import gaussian_kde
+from sklearn.covariance import ledoit_wolf
 
 from gensim.perturbations.measured import MeasuredConditions
 from gensim.seeding import numpy_generator
-from gensim.types import Condition, FloatArray, IntArray, spread
+from gensim.types import Condition, FloatArray, IntArray, blocks, spread
 
 Float64Array = NDArray[np.float64]
 
 SHARES = np.arange(4, 20) / 20
 """Penetrances below 1 that are compared: from 0.2, as effects are divided by them."""
-SHIFTS = np.linspace(0, 8, 81)
-"""Distances of responders from control cells that are compared, standard deviations of the controls."""
+LEAST_REACH = 8.0
+"""Responders' distances from control cells are compared from 0 to this, or to the furthest cells."""
+FEWEST_SHIFTS, LARGEST_STEP = 81, 0.25
+"""How many distances, and how far apart at most."""
 N_FOLDS = 5
-FEWEST_CELLS = 20
+FEWEST_CELLS, FEWEST_CONTROLS = 20, 100
 """Of a condition, and of its controls: fewer know no share."""
 MOST_CELLS = 1000
 """Of a condition, for the likelihood; and of its controls, for their density."""
-MOST_CONTROLS_IN_COVARIANCE = 10_000
-RIDGE = 0.05
-"""Of the mean variance, added to the covariance of the control cells."""
-GRID = np.linspace(-12, 20, 641)
-"""Standard deviations of the controls' scores, where their density is known."""
-MOST_NAMED = 10
+MOST_CONTROLS = 5000
+"""For the covariance."""
+DENSITY_POINTS = 401
 SMALLEST_DENSITY = 1e-6
 """So that no single cell decides."""
+MOST_NAMED = 10
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +100,19 @@ ALL_RESPOND = Penetrance((), np.zeros(0, dtype=np.float32))
 
 
 class Responders(NamedTuple):
-    """(K,) penetrances, and (N,) float32 how likely each cell responded: 1 where that is unknown."""
+    """(K,) penetrances, and (N,) float32 how likely each of the cells `rows` responded; 1 for all others."""
 
     penetrance: Penetrance
     probability: FloatArray
+    rows: IntArray
 
     def drawn(self, condition_of: IntArray, conditions: Sequence[Condition], seed: int) -> FloatArray:
-        """(N,) response of every cell, its responding drawn by its probability."""
-        u = numpy_generator(seed, "responders").random(len(self.probability), dtype=np.float32)
-        share = self.penetrance.of_all(conditions)[condition_of]
-        return response(u < self.probability, share)
+        """(N,) what every cell got of the mean effect, its responding drawn by its probability; 1 for other cells."""
+        u = numpy_generator(seed, "responders").random(len(self.probability), dtype=np.float32)[self.rows]
+        share = self.penetrance.of_all(conditions)[condition_of[self.rows]]
+        got = np.ones(len(self.probability), dtype=np.float32)
+        got[self.rows] = response(u < self.probability[self.rows], share)
+        return got
 
 
 def fit_penetrance(
@@ -114,8 +120,9 @@ def fit_penetrance(
 ) -> Responders:
     """Penetrances of the perturbed conditions among `rows`, each against the control cells of its context there.
 
-    Cells are scored along the discriminant direction of their condition, as found without them, and the scores of n
-    perturbed cells compared with what could be simulated from control cells,
+    Cells are scored along the discriminant direction between a condition and its controls, each fifth of either as the
+    other four fifths have it, and the scores of n perturbed cells are compared with what could be simulated from
+    control cells,
 
         (1 - p) f(s) + p f(s - m),    f the density of the controls' scores,
 
@@ -131,67 +138,84 @@ def fit_penetrance(
     """
     present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
     probability = np.ones(len(condition_of), dtype=np.float32)
-    known, shares = [], []
-    references: dict[Condition, _Reference] = {}
-    for condition, cells in present.items():
-        controls = present.get(condition.control, rows[:0])
-        if condition.is_control or min(len(cells), len(controls)) < FEWEST_CELLS:
-            continue
-        if condition.control not in references:
-            references[condition.control] = _Reference.of(read(spread(controls, MOST_CONTROLS_IN_COVARIANCE)))
-        share, probability[cells] = _fit(read(cells).astype(np.float64), references[condition.control])
-        known.append(condition)
-        shares.append(share)
-    return Responders(Penetrance(tuple(known), np.array(shares, dtype=np.float32)), probability)
+    shares: dict[Condition, float] = {}
+    for control in [condition for condition in present if condition.is_control]:
+        enough = [c for c in present if c.control == control and not c.is_control and len(present[c]) >= FEWEST_CELLS]
+        if enough and len(present[control]) >= FEWEST_CONTROLS:
+            folds = _Folds.of(read(spread(present[control], MOST_CONTROLS)))
+            for condition in enough:
+                cells = present[condition]
+                shares[condition], probability[cells] = _share(*folds.scores(read, cells))
+    penetrance = Penetrance(tuple(shares), np.array(list(shares.values()), dtype=np.float32))
+    for condition in present.keys() - shares.keys():
+        probability[present[condition]] = penetrance.of(condition)
+    return Responders(penetrance, probability, rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reference:
-    """The control cells of a context: (n, D) less their mean, (D,) mean, and the factor of their covariance."""
+class _Folds:
+    """The control cells of a context in five parts, (n, D), and for each part what the other four say.
 
-    centred: Float64Array
-    mean: Float64Array
-    factor: tuple[Float64Array, bool]
+    Args:
+        means: (D,) of the others. factors: of the others' covariance, shrunk as by Ledoit & Wolf 2004.
+    """
+
+    parts: list[Float64Array]
+    means: list[Float64Array]
+    factors: list[tuple[Float64Array, bool]]
 
     @classmethod
-    def of(cls, z: FloatArray) -> "_Reference":
-        mean = z.mean(axis=0, dtype=np.float64)
-        centred = z - mean
-        covariance = centred.T @ centred / (len(z) - 1)
-        ridge = RIDGE * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny
-        return cls(centred, mean, cho_factor(covariance + ridge * np.eye(len(covariance))))
+    def of(cls, z: FloatArray) -> "_Folds":
+        parts = [z[k::N_FOLDS].astype(np.float64) for k in range(N_FOLDS)]
+        others = [np.concatenate(parts[:k] + parts[k + 1 :]) for k in range(N_FOLDS)]
+        smallest = np.finfo(np.float64).tiny * np.eye(z.shape[1])
+        factors = [cho_factor(ledoit_wolf(other)[0] + smallest) for other in others]
+        return cls(parts, [other.mean(axis=0) for other in others], factors)
 
-    def direction(self, difference: Float64Array) -> Float64Array:
-        """(D,) along which control cells have standard deviation 1; 0 where there is no difference."""
-        w = cho_solve(self.factor, difference)
-        spread = float((self.centred @ w).std())
-        return np.asarray(w / spread if spread > 0 else np.zeros_like(w))
+    def scores(self, read: Callable[[IntArray], FloatArray], cells: IntArray) -> tuple[Float64Array, Float64Array]:
+        """(n,) scores of perturbed cells and (M,) of control cells, the latter with mean 0 and standard deviation 1."""
+        fold = np.arange(len(cells)) % N_FOLDS
+        total = np.zeros((N_FOLDS, len(self.means[0])))
+        for block in blocks(len(cells), ROWS_AT_ONCE):
+            z = read(cells[block])
+            for k in range(N_FOLDS):
+                total[k] += z[fold[block] == k].sum(axis=0, dtype=np.float64)
+        directions = self._directions(total, fold)
+        raw = [part @ w for part, w in zip(self.parts, directions, strict=True)]
+        centre, spread_of = (np.array([f(scores) for scores in raw]) for f in (np.mean, np.std))
+        scale = np.where(spread_of > 0, spread_of, np.inf)
+        score = np.empty(len(cells))
+        for block in blocks(len(cells), ROWS_AT_ONCE):
+            along = read(cells[block]).astype(np.float64) @ np.stack(directions, axis=1)
+            score[block] = ((along - centre) / scale)[np.arange(len(along)), fold[block]]
+        return score, np.concatenate([(s - c) / d for s, c, d in zip(raw, centre, scale, strict=True)])
+
+    def _directions(self, total: Float64Array, fold: IntArray) -> list[Float64Array]:
+        """(D,) for every fold, from the (5, D) sums of the perturbed cells in the folds."""
+        others = [(total.sum(axis=0) - total[k]) / (fold != k).sum() for k in range(N_FOLDS)]
+        return [cho_solve(f, o - m) for f, o, m in zip(self.factors, others, self.means, strict=True)]
 
 
-def _fit(z: Float64Array, controls: _Reference) -> tuple[float, FloatArray]:
-    """Share of (n, D) cells that respond, and (n,) how likely each does."""
-    z = z - controls.mean
-    fold, total = np.arange(len(z)) % N_FOLDS, z.sum(axis=0)
-    score, directions = np.empty(len(z)), []
-    for k in range(N_FOLDS):
-        here = fold == k
-        w = controls.direction((total - z[here].sum(axis=0)) / (~here).sum())
-        score[here] = z[here] @ w
-        directions.append(w)
-    scores_of_controls = spread(controls.centred, MOST_CELLS) @ np.mean(directions, axis=0)
-    if scores_of_controls.std() == 0:
-        return 1.0, np.ones(len(z), dtype=np.float32)
-    density = gaussian_kde(scores_of_controls)(GRID)
+def _share(score: Float64Array, of_controls: Float64Array) -> tuple[float, FloatArray]:
+    """Share of the cells with (n,) scores that respond, and (n,) how likely each does."""
+    all_respond = 1.0, np.ones(len(score), dtype=np.float32)
+    some_controls = spread(of_controls, MOST_CELLS)
+    if some_controls.std() == 0:
+        return all_respond
+    grid = np.linspace(some_controls.min() - 2, some_controls.max() + 2, DENSITY_POINTS)
+    density = gaussian_kde(some_controls)(grid)
 
     def f(s: Float64Array) -> Float64Array:
-        return np.asarray(np.interp(s, GRID, density, left=0, right=0) + SMALLEST_DENSITY)
+        return np.asarray(np.interp(s, grid, density, left=0, right=0) + SMALLEST_DENSITY)
 
     judged = spread(score, MOST_CELLS)
-    still, moved = f(judged), f(judged[:, None] - SHIFTS)
+    reach = max(LEAST_REACH, float(np.quantile(judged, 0.99)))
+    shifts = np.linspace(0, reach, max(FEWEST_SHIFTS, math.ceil(reach / LARGEST_STEP)))
+    still, moved = f(judged), f(judged[:, None] - shifts)
     log_likelihood = np.array([np.log(p * moved + ((1 - p) * still)[:, None]).sum(axis=0) for p in (*SHARES, 1.0)])
-    i, j = np.unravel_index(log_likelihood[:-1].argmax(), (len(SHARES), len(SHIFTS)))
+    i, j = np.unravel_index(log_likelihood[:-1].argmax(), (len(SHARES), len(shifts)))
     if log_likelihood[i, j] - log_likelihood[-1].max() <= np.log(len(judged)):
-        return 1.0, np.ones(len(z), dtype=np.float32)
+        return all_respond
     share = float(SHARES[i])
-    responds, escapes = share * f(score - SHIFTS[j]), (1 - share) * f(score)
+    responds, escapes = share * f(score - shifts[j]), (1 - share) * f(score)
     return share, (responds / (responds + escapes)).astype(np.float32)

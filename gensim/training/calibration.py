@@ -1,5 +1,7 @@
 """Effects on single genes that a trained transport and its latents miss, measured on training cells."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from gensim.types import Condition, FloatArray, IntArray, blocks, spread
 Float64Array = NDArray[np.float64]
 
 CELLS_PER_CONDITION = 1024
+FEWEST_CELLS = 64
 CELLS_AT_ONCE = 4096
 LEAST_LEFT = 0.02
 """Of what responders have of a gene: others alone may have more than the whole condition was seen to have."""
@@ -51,7 +54,7 @@ def calibrate(
     """
     latents = simulation.latents.cpu().numpy()
     sources = {
-        cells.conditions[c]: spread(not_held_out[cells.condition_of[not_held_out] == c], CELLS_PER_CONDITION)
+        cells.conditions[c]: _enough(spread(not_held_out[cells.condition_of[not_held_out] == c], CELLS_PER_CONDITION))
         for c in cells.controls
     }
     tasks = [
@@ -67,21 +70,17 @@ def calibrate(
             sizes = cells.library_size[task.sources]
             if condition.control not in decoded:
                 decoded[condition.control] = log_decoded_share(autoencoder, latents[task.sources], sizes)
-            log_simulated = log_decoded_share(autoencoder, z_1, sizes)
-            effect = _effect(condition, observed, log_simulated, decoded[condition.control])
-            response = simulation.response(task)
-            if not response.all():
-                others = response == 0
-                of_others = (
-                    sizes[others].sum()
-                    / sizes.sum()
-                    * np.exp(log_decoded_share(autoencoder, z_1[others], sizes[others]))
-                )
-                effect = _of_responders(effect, np.exp(log_simulated), of_others) / response.max()
-            delta.append(effect.astype(np.float32))
+            simulated = _Simulated.of(autoencoder, z_1, sizes, simulation.response(task))
+            effect = _effect(condition, observed, np.log(simulated.share), decoded[condition.control])
+            delta.append(simulated.over_all_cells(effect).astype(np.float32))
     conditions = tuple(cells.conditions[task.condition] for task in tasks)
     n_genes = observed.log_share.shape[1]
     return MeanEffects(conditions, np.stack(delta) if delta else np.zeros((0, n_genes), dtype=np.float32))
+
+
+def _enough(rows: IntArray) -> IntArray:
+    """The rows, repeated where they are too few for some to respond and some not."""
+    return np.resize(rows, max(len(rows), FEWEST_CELLS)) if len(rows) else rows
 
 
 @torch.no_grad()
@@ -95,17 +94,6 @@ def log_decoded_share(autoencoder: CountAutoencoder, z: FloatArray, library_size
     return share
 
 
-def _of_responders(effect: Float64Array, simulated: Float64Array, of_others: Float64Array) -> Float64Array:
-    """(G,) effect on the logarithm in the cells that respond, such that the effect on all cells together is `effect`.
-
-    Args:
-        simulated: (G,) share of all counts. of_others: (G,) the part of it that lies in cells that do not respond.
-    """
-    of_responders = simulated - of_others
-    wanted = np.exp(effect) * simulated - of_others
-    return np.asarray(np.log(np.maximum(wanted, LEAST_LEFT * of_responders) / of_responders))
-
-
 def _effect(
     condition: Condition, observed: ObservedShares, log_simulated: Float64Array, log_control: Float64Array
 ) -> Float64Array:
@@ -113,3 +101,38 @@ def _effect(
     d = (treated.log_share - log_simulated) - (control.log_share - log_control)
     variance = observed.variance_of(condition) + control.variance
     return shrink_each(d, variance)
+
+
+@dataclass(frozen=True, slots=True)
+class _Simulated:
+    """A condition's simulated cells together.
+
+    Args:
+        of_responders, of_others: (G,) parts of every gene's share in all counts that lie in cells that respond, or not.
+        response: what a cell that responds gets of the mean effect.
+    """
+
+    of_responders: Float64Array
+    of_others: Float64Array
+    response: float
+
+    @classmethod
+    def of(
+        cls, autoencoder: CountAutoencoder, z_1: FloatArray, sizes: FloatArray, response: FloatArray
+    ) -> "_Simulated":
+        responds, most = response > 0, float(response.max())
+        of_responders = np.exp(log_decoded_share(autoencoder, z_1[responds], sizes[responds])) / most
+        of_others = np.zeros_like(of_responders)
+        if not responds.all():
+            others = ~responds
+            of_others = np.exp(log_decoded_share(autoencoder, z_1[others], sizes[others])) * (1 - 1 / most)
+        return cls(of_responders, of_others, most)
+
+    @property
+    def share(self) -> Float64Array:
+        return self.of_responders + self.of_others
+
+    def over_all_cells(self, effect: Float64Array) -> Float64Array:
+        """(G,) mean over cells of the effect on responders' logarithms that has `effect` on that of the whole share."""
+        wanted = np.maximum(np.exp(effect) * self.share - self.of_others, LEAST_LEFT * self.of_responders)
+        return np.asarray(np.log(wanted / self.of_responders) / self.response)

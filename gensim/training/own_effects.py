@@ -11,6 +11,7 @@ from gensim.autoencoder.dispersion import log_theta_shift
 from gensim.data.screen import Screen
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
+from gensim.perturbations.penetrance import Penetrance
 from gensim.perturbations.shrinkage import shrink_each
 from gensim.training.calibration import log_decoded_share
 from gensim.types import Condition, FloatArray, IntArray
@@ -41,10 +42,18 @@ class OwnEffects:
         effect: FloatArray = shrink_each(d, self.observed.variance_of(condition)).astype(np.float32)
         return effect
 
-    def on_theta(self, conditions: Sequence[Condition]) -> MeanEffects:
-        """Of every condition on the logarithms of the inverse dispersions, against its controls."""
+    def on_theta(self, conditions: Sequence[Condition], penetrance: Penetrance) -> MeanEffects:
+        """Of every condition on the logarithms of the inverse dispersions, against its controls.
+
+        None for conditions in which some cells do not respond, whose spread is that of two populations.
+        """
         controls = {control: self._theta(control) for control in {c.control for c in conditions}}
-        shifts = [self._theta(condition) - controls[condition.control] for condition in conditions]
+        shifts = [
+            self._theta(condition) - controls[condition.control]
+            if penetrance.of(condition) == 1
+            else np.zeros_like(controls[condition.control])
+            for condition in conditions
+        ]
         return MeanEffects(tuple(conditions), np.stack(shifts))
 
     def _theta(self, condition: Condition) -> FloatArray:

@@ -39,7 +39,6 @@ from gensim.training.run_folder import (
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
-    PENETRANCE,
     CellIndex,
     RunFolder,
 )
@@ -127,7 +126,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 
         def responders(cells: IntArray) -> Responders:
             if config.anchor != "responders":
-                return Responders(ALL_RESPOND, np.ones(len(latents), np.float32))
+                return Responders(ALL_RESPOND, np.ones(len(latents), np.float32), cells)
             return fit_penetrance(lambda of: latents[of], screen.condition_of, screen.conditions, cells)
 
         in_latents = effects(lambda cells: latents[cells], rows[Role.TRAIN], shrink=shrink_together)
@@ -135,9 +134,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         vocabulary = (training, config.data.context_columns, batches, vectors)
         Codebook.fit(*vocabulary, in_latents, of_training.penetrance).save(folder)
-        penetrance = responders(not_held_out).penetrance
-        penetrance.save(folder / PENETRANCE)
-        log.info("%s", who_responds(penetrance))
+        log.info("%s", who_responds(of_training.penetrance))
         effects(lambda cells: latents[cells], not_held_out, shrink=shrink_together).save(folder / IN_LATENTS)
         if not isinstance(autoencoder, CountAutoencoder):
             outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
@@ -151,7 +148,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             effects(lambda cells: log_sizes[cells], not_held_out, shrink=shrink_together).save(folder / ON_LIBRARY_SIZE)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
-                own.on_theta(training).save(folder / ON_THETA)
+                own.on_theta(training, of_training.penetrance).save(folder / ON_THETA)
             decoded["model"] = decode_counts(autoencoder, own.on_genes, config.seed)
             active = active_units(latents[rows[Role.TRAIN]], float(autoencoder.latent_scale))
             log.info("autoencoder: %d of %d latents are active", active, autoencoder.n_latents)

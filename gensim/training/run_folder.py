@@ -18,7 +18,6 @@ from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.penetrance import Penetrance
 from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
@@ -38,8 +37,6 @@ GAUSSIAN_MAPS = "gaussian_maps.safetensors"
 """Maps between Gaussians in the metric space: the Gaussian-map baseline."""
 IN_LATENTS = "mean_effects_in_latents.safetensors"
 """Mean effects on the latents, shrunk, that simulations start from."""
-PENETRANCE = "penetrance.safetensors"
-"""Shares of the cells that respond, with which cells are simulated."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
 """Mean effects on what the latents do not hold, shrunk."""
 ON_THETA = "mean_effects_on_theta.safetensors"
@@ -59,7 +56,8 @@ class CellIndex:
         condition_of: (N,) row of `conditions`.
         batch_of: (N,) row of `batches`.
         library_size: (N,) float32 counts over all genes of the screen.
-        response: (N,) float32 how much of the mean effect a cell seems to have got: 0 where it escaped, 1 on average.
+        response: (N,) float32 how much of the mean effect a training cell seems to have got: 0 where it escaped, 1 on
+            average; 1 for other cells.
         conditions: K conditions of the screen, controls included.
         batches: names of the experimental batches.
     """
@@ -142,7 +140,6 @@ class RunFolder:
         return replace(
             Codebook.load(self.prepared),
             effects=MeanEffects.load(self.prepared / IN_LATENTS),
-            penetrance=Penetrance.load(self.prepared / PENETRANCE),
         )
 
     @property

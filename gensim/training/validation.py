@@ -131,7 +131,7 @@ class Validation:
         """(n,) what each simulated cell of a task gets of the mean effect; as many respond as the penetrance says."""
         n, share = len(task.sources), self.conditions.penetrance[task.condition].cpu().numpy()
         order = numpy_generator(self.seed, "validation response", task.condition).permutation(n)
-        return response(order + 0.5 < n * share, np.full(n, share))
+        return response(order < max(1, round(n * float(share))), np.full(n, share))
 
     def _population(self, task: ValidationTask) -> torch.Tensor:
         """(M, D) control cells that stand for those of a task."""
