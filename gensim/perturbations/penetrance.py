@@ -182,18 +182,24 @@ class _Folds:
                 total[k] += z[fold[block] == k].sum(axis=0, dtype=np.float64)
         directions = self._directions(total, fold)
         raw = [part @ w for part, w in zip(self.parts, directions, strict=True)]
-        centre, spread_of = (np.array([f(scores) for scores in raw]) for f in (np.mean, np.std))
-        scale = np.where(spread_of > 0, spread_of, np.inf)
+        centre = np.array([scores.mean() for scores in raw])
         score = np.empty(len(cells))
         for block in blocks(len(cells), ROWS_AT_ONCE):
-            along = read(cells[block]).astype(np.float64) @ np.stack(directions, axis=1)
-            score[block] = ((along - centre) / scale)[np.arange(len(along)), fold[block]]
-        return score, np.concatenate([(s - c) / d for s, c, d in zip(raw, centre, scale, strict=True)])
+            along = read(cells[block]).astype(np.float64) @ np.stack(directions, axis=1) - centre
+            score[block] = along[np.arange(len(along)), fold[block]]
+        of_controls = np.concatenate([scores - mean for scores, mean in zip(raw, centre, strict=True)])
+        scale = of_controls.std() or 1.0
+        return score / scale, of_controls / scale
 
     def _directions(self, total: Float64Array, fold: IntArray) -> list[Float64Array]:
-        """(D,) for every fold, from the (5, D) sums of the perturbed cells in the folds."""
-        others = [(total.sum(axis=0) - total[k]) / (fold != k).sum() for k in range(N_FOLDS)]
-        return [cho_solve(f, o - m) for f, o, m in zip(self.factors, others, self.means, strict=True)]
+        """(D,) for every fold, from (5, D) sums of the perturbed cells in the folds; of variance 1 in the others."""
+        directions = []
+        for k, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
+            difference = (total.sum(axis=0) - total[k]) / (fold != k).sum() - mean
+            w = cho_solve(factor, difference)
+            # The variance along w is w' Sigma w, and Sigma w is the difference.
+            directions.append(w / (math.sqrt(max(0.0, float(w @ difference))) or 1.0))
+        return directions
 
 
 def _share(score: Float64Array, of_controls: Float64Array) -> tuple[float, FloatArray]:
