@@ -1,4 +1,4 @@
-"""The command line `gensim train | sample | evaluate | export | simulate-screen`; `train.py`, `sample.py` call it."""
+"""The command line `gensim`, with train, sample, evaluate, export, embed and simulate-screen."""
 
 import argparse
 import errno
@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from gensim.errors import GensimError
+from gensim.errors import ConfigError, GensimError
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -90,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--overwrite", action="store_true", help="replace the file that is there")
     export.set_defaults(command=_export)
 
+    _add_embed(commands)
+
     screen = commands.add_parser(
         "simulate-screen", help="make a test screen", description="Simulate a screen from a gene regulatory network."
     )
@@ -103,6 +106,37 @@ def _parser() -> argparse.ArgumentParser:
     screen.add_argument("--overwrite", action="store_true", help="replace the files that are there")
     screen.set_defaults(command=_simulate_screen)
     return parser
+
+
+def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    embed = commands.add_parser(
+        "embed", help="vectors of perturbations", description="Make vectors of perturbations from prior knowledge."
+    )
+    kinds = embed.add_subparsers(title="kinds", required=True)
+
+    annotation = kinds.add_parser("annotation", help="from gene sets or GO terms: a row per gene and term")
+    annotation.add_argument("--columns", nargs=2, metavar=("GENE", "TERM"), help="default: the first two")
+    annotation.set_defaults(command=_embed_annotation)
+
+    network = kinds.add_parser("network", help="from a network: a row per edge")
+    network.add_argument("--columns", nargs=2, metavar=("FROM", "TO"), help="default: the first two")
+    strength = network.add_mutually_exclusive_group()
+    strength.add_argument("--weight", metavar="COLUMN", help="large for strong edges")
+    strength.add_argument("--cost", metavar="COLUMN", help="0 to 1, small for strong edges")
+    network.add_argument(
+        "--sign", nargs="+", metavar="COLUMN", default=[], help="one, below 0 for inhibition; or two, of 0 and 1"
+    )
+    network.add_argument("--directed", action="store_true", help="who acts on whom matters")
+    network.set_defaults(command=_embed_network)
+
+    for kind in (annotation, network):
+        kind.add_argument("table", type=Path, help=".csv, .tsv, .txt (also .gz) or .parquet")
+        kind.add_argument("--out", type=Path, required=True, help=".parquet to write")
+        kind.add_argument("--features", type=int, default=64, help="length of the vectors (default: 64)")
+        kind.add_argument("--for", dest="config", type=Path, metavar="CONFIG", help="whose screen's names to look up")
+        kind.add_argument("--aliases", type=Path, help="table of symbol and alias, for those names")
+        kind.add_argument("overrides", nargs="*", metavar="section.key=value", help="of CONFIG")
+        kind.add_argument("--overwrite", action="store_true", help="replace the file that is there")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -162,6 +196,35 @@ def _export(parsed: argparse.Namespace) -> None:
         control_label=parsed.control_label,
     )
     _say(f"cells: {out}")
+
+
+def _embed_annotation(parsed: argparse.Namespace) -> None:
+    from gensim.embed.make import embed_annotation
+
+    out = embed_annotation(parsed.table, parsed.out, parsed.features, **_embed_options(parsed))
+    _say(f"vectors: {out}")
+
+
+def _embed_network(parsed: argparse.Namespace) -> None:
+    from gensim.embed.make import embed_network
+
+    if len(parsed.sign) > 2:
+        raise ConfigError(f"--sign takes one or two columns; got {', '.join(parsed.sign)}")
+    edges = {name: getattr(parsed, name) for name in ("weight", "cost", "sign", "directed")}
+    out = embed_network(parsed.table, parsed.out, parsed.features, **edges, **_embed_options(parsed))
+    _say(f"vectors: {out}")
+
+
+def _embed_options(parsed: argparse.Namespace) -> dict[str, Any]:
+    from gensim.embed.make import ForScreen
+
+    if parsed.config is None and (parsed.aliases is not None or parsed.overrides):
+        raise ConfigError("--aliases and overrides are for the names of a screen; name its config with --for")
+    return {
+        "names": tuple(parsed.columns) if parsed.columns else None,
+        "screen": ForScreen(parsed.config, parsed.overrides, parsed.aliases) if parsed.config else None,
+        "overwrite": parsed.overwrite,
+    }
 
 
 def _simulate_screen(parsed: argparse.Namespace) -> None:

@@ -94,6 +94,17 @@ class Screen:
         return dict(zip(self.conditions, np.split(order, ends), strict=True))
 
 
+def read_conditions(config: DataConfig) -> list[Condition]:
+    """The conditions of a screen, from what is said of its cells alone; the matrix is not read.
+
+    Raises:
+        DataError: a file cannot be read, or an obs column is not there or has gaps.
+    """
+    files = [CellFile(path, config.layer) for path in config.paths]
+    _check_files(files, config)
+    return list(conditions_of(_join_obs(files), config)[0])
+
+
 def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
     """Read one or several files of cells.
 

@@ -1,0 +1,156 @@
+"""`gensim embed`: from a table of prior knowledge to a file of perturbation vectors."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gensim.config import load_config
+from gensim.data.screen import read_conditions
+from gensim.embed.aliases import resolve
+from gensim.embed.annotation import annotation_vectors
+from gensim.embed.network import network_vectors
+from gensim.embed.prior_file import column, read_prior, two_columns
+from gensim.embed.vector_file import file_digest, refuse_output, write_vectors
+from gensim.errors import DataError, listing
+from gensim.perturbations.vectors import VectorTable
+
+log = logging.getLogger("gensim")
+
+
+@dataclass(frozen=True, slots=True)
+class ForScreen:
+    """Whose names a table of vectors should have.
+
+    Args:
+        config: of a run on the screen, a YAML file. overrides: of it.
+        aliases: a table with pairs of symbol and alias in its first two columns; None for none.
+    """
+
+    config: Path
+    overrides: list[str]
+    aliases: Path | None
+
+
+def embed_annotation(
+    path: Path, out: Path, n: int, *, names: tuple[str, str] | None, screen: ForScreen | None, overwrite: bool
+) -> Path:
+    """Vectors from a table of genes and what they are annotated with; see `annotation_vectors`.
+
+    Args:
+        names: columns of genes and of terms; None for the first two.
+
+    Raises:
+        DataError, StoreError: the table, the screen or `out` cannot be used.
+    """
+
+    def make() -> VectorTable:
+        gene, term = two_columns(read_prior(path), names, path)
+        return annotation_vectors(gene, term, n, str(path))
+
+    return _embed(make, path, out, {"kind": "annotation", "n": n, "columns": names}, screen, overwrite)
+
+
+def embed_network(
+    path: Path,
+    out: Path,
+    n: int,
+    *,
+    names: tuple[str, str] | None,
+    weight: str | None,
+    cost: str | None,
+    sign: list[str],
+    directed: bool,
+    screen: ForScreen | None,
+    overwrite: bool,
+) -> Path:
+    """Vectors from a table of edges; see `network_vectors`.
+
+    Args:
+        names: columns of the two genes; None for the first two.
+        weight: column of weights, large for strong edges; cost: of costs from 0 to 1, small for strong ones (weight
+            1 - cost). At most one of them; neither: every edge weighs 1.
+        sign: a column that is below 0 for edges that inhibit; or two columns of 0 and 1, for edges that stimulate and
+            for such that inhibit, of which an edge with both or neither counts as unsigned.
+
+    Raises:
+        DataError, StoreError: the table, the screen or `out` cannot be used.
+    """
+    settings = {
+        "kind": "network", "n": n, "columns": names, "weight": weight, "cost": cost, "sign": sign, "directed": directed,
+    }  # fmt: skip
+
+    def make() -> VectorTable:
+        edges = read_prior(path)
+        first, second = two_columns(edges, names, path)
+
+        def numbers(name: str) -> NDArray[np.float64]:
+            values = column(edges, name, path)
+            try:
+                return values.to_numpy(np.float64)
+            except (ValueError, TypeError) as error:
+                raise DataError(f"column {name!r} of {str(path)!r} is not numeric: {error}") from error
+
+        strength = np.ones(len(edges))
+        if weight is not None:
+            strength = numbers(weight)
+        elif cost is not None:
+            strength = 1 - numbers(cost)
+            if not ((strength >= 0) & (strength <= 1)).all():
+                raise DataError(f"column {cost!r} of {str(path)!r} has costs outside 0 to 1; use --weight for others")
+        if len(sign) == 1:
+            strength = strength * np.sign(numbers(sign[0]))
+        elif len(sign) == 2:
+            stimulates, inhibits = (numbers(name) > 0 for name in sign)
+            strength = np.where(inhibits & ~stimulates, -strength, strength)
+        return network_vectors(first, second, strength, n, str(path), directed=directed)
+
+    return _embed(make, path, out, settings, screen, overwrite)
+
+
+def _embed(
+    make: Callable[[], VectorTable],
+    path: Path,
+    out: Path,
+    settings: Mapping[str, Any],
+    screen: ForScreen | None,
+    overwrite: bool,
+) -> Path:
+    """Make and write a table, with rows for the names of the screen."""
+    refuse_output(out, overwrite)
+    wanted = _perturbations(screen) if screen is not None else []
+    table = make()
+    log.info("%d vectors of %d features from %s", len(table.names), table.vectors.shape[1], path)
+    made_from: dict[str, Any] = {**settings, "source": str(path), "source_digest": file_digest(path)}
+    if screen is not None:
+        table, renamed = _named_as(table, wanted, screen)
+        made_from["aliases"] = renamed
+    write_vectors(table, out, made_from, overwrite)
+    return out
+
+
+def _perturbations(screen: ForScreen) -> list[str]:
+    config = load_config(screen.config, screen.overrides)
+    return sorted({name for condition in read_conditions(config.data) for name in condition.perturbations})
+
+
+def _named_as(table: VectorTable, wanted: list[str], screen: ForScreen) -> tuple[VectorTable, dict[str, str]]:
+    """The table with a row more for every wanted name that it knows under another, and those pairs of names."""
+    pairs: tuple[Iterable[str], Iterable[str]] = ((), ())
+    if screen.aliases is not None:
+        pairs = two_columns(read_prior(screen.aliases), None, screen.aliases)
+    resolved = resolve(wanted, table.names, *pairs)
+    log.info("%s", resolved)
+    if not resolved.found:
+        raise DataError(
+            f"no perturbation of the screen has a vector in {table.source}: {listing(wanted)}; "
+            f"it names {listing(table.names)}. Are these the same kind of names? --aliases may help"
+        )
+    renamed = {ours: theirs for ours, theirs in resolved.found.items() if ours != theirs}
+    row = {name: i for i, name in enumerate(table.names)}
+    rows = [*range(len(table.names)), *(row[theirs] for theirs in renamed.values())]
+    return VectorTable((*table.names, *renamed), table.vectors[rows], table.source), renamed

@@ -1,0 +1,246 @@
+"""Vectors from prior knowledge: planted structure is found, and tables, names and mistakes are what users meet."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_runs import config, screen
+
+from gensim.cli import main
+from gensim.embed.aliases import resolve
+from gensim.embed.annotation import annotation_vectors
+from gensim.embed.network import network_vectors
+from gensim.embed.vector_file import file_digest, made_from
+from gensim.errors import DataError
+from gensim.perturbations.vectors import VectorTable, read_vector_table
+
+
+def cosine(table: VectorTable, a: str, b: str, columns=slice(None)) -> float:
+    x, y = (table.vectors[table.names.index(name), columns] for name in (a, b))
+    return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+
+# Annotation
+
+
+def annotated(**terms: str) -> tuple[pd.Series, pd.Series]:
+    """gene="a b" -> rows."""
+    rows = [(gene, term) for gene, words in terms.items() for term in words.split()]
+    return pd.Series([gene for gene, _ in rows]), pd.Series([term for _, term in rows])
+
+
+GENES = annotated(A="all x y", B="all x y", C="all y", D="all p q", E="all p q r", F="all r only_f", G="all only_g")
+
+
+def test_genes_are_alike_by_the_terms_that_they_share():
+    """A and B have the same terms; A and D share what all have, which weighs nothing; G has nothing else."""
+    table = annotation_vectors(*GENES, 4, "a test")
+    assert table.names == ("A", "B", "C", "D", "E", "F")
+    assert cosine(table, "A", "B") == pytest.approx(1)
+    assert cosine(table, "A", "D") == pytest.approx(0, abs=1e-5)
+    assert cosine(table, "D", "E") > cosine(table, "E", "F") > 0.05
+
+
+def test_annotation_by_hand():
+    """With all features, inner products are those of the weighted rows: y in 3 of 7 genes, x in 2."""
+    table = annotation_vectors(*GENES, 5, "a test")
+    x, y = np.log(7 / 2), np.log(7 / 3)
+    a, c = (table.vectors[table.names.index(name)] for name in "AC")
+    assert a @ c == pytest.approx(y / np.hypot(x, y), abs=1e-5)
+    assert a @ a == pytest.approx(1, abs=1e-5)
+
+
+def test_annotation_does_not_depend_on_order_or_repeats():
+    rows = pd.DataFrame(dict(zip("gt", GENES, strict=True)))
+    again = pd.concat([rows, rows.head(5)]).sample(frac=1, random_state=1)
+    one, other = annotation_vectors(*GENES, 3, "a"), annotation_vectors(again["g"], again["t"], 3, "a")
+    assert one.names == other.names
+    np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-6)
+
+
+def test_annotations_that_say_nothing_are_refused():
+    with pytest.raises(DataError, match="no two genes share a term"):
+        annotation_vectors(*annotated(A="all a", B="all b", C="all c"), 2, "sets.csv")
+    with pytest.raises(DataError, match="6 features asked for; this table allows 1 to 5"):
+        annotation_vectors(*GENES, 6, "sets.csv")
+
+
+# Networks
+
+
+def edges(text: str, directed: bool = False, n: int = 2) -> VectorTable:
+    """ "AB AC-" are two edges of weight 1, the second negative; a digit is a weight."""
+    words = text.split()
+    weight = [float(word[2:].strip("-") or 1) * (-1 if word.endswith("-") else 1) for word in words]
+    first, second = (pd.Series([word[i] for word in words]) for i in (0, 1))
+    return network_vectors(first, second, np.array(weight), n, "a test", directed=directed)
+
+
+def test_communities_of_a_network_lie_together():
+    """Two cliques of four with one weak edge between them."""
+    inside = " ".join(a + b for clique in ("ABCD", "WXYZ") for a in clique for b in clique if a < b)
+    table = edges(f"{inside} AW0.1")
+    assert min(cosine(table, "A", x) for x in "BCD") > 0.95
+    assert min(cosine(table, "W", x) for x in "XYZ") > 0.95
+    assert max(cosine(table, a, w) for a in "BCD" for w in "XYZ") < 0.1
+
+
+def test_a_network_by_hand():
+    """A star of three leaves: degrees 3, 1, 1, 1 with mean 1.5, so leaves and centre are scaled by 2.5 and 4.5.
+
+    Eigenvalues ± sqrt(3 / (2.5 * 4.5)), and 0 twice; the leading vector is (1, 1/sqrt 3, ...) / sqrt 2.
+    """
+    table = edges("AB AC AD", n=1)
+    value = np.sqrt(3 / (2.5 * 4.5))
+    expected = np.sqrt(value) * np.array([1, *np.full(3, 3**-0.5)]) / np.sqrt(2)
+    np.testing.assert_allclose(table.vectors[:, 0], expected, rtol=1e-5)
+
+
+def test_edges_that_inhibit_drive_genes_apart():
+    """Two friends of A, two that it inhibits, who are friends."""
+    table = edges("AB AC BC XY AX- BX- CY- AY-", n=1)
+    assert cosine(table, "A", "B") == cosine(table, "X", "Y") == 1
+    assert cosine(table, "A", "X") == -1
+
+
+def test_directions_say_who_acts_on_whom():
+    """R and S act on the same genes; A and B are acted on by both, and the other way round nothing is known."""
+    table = edges("RA RB RC SA SB SC TX TY UX UY", directed=True, n=4)
+    acts, is_acted_on = slice(0, 2), slice(2, 4)
+    assert cosine(table, "R", "S", acts) == pytest.approx(1, abs=1e-5)
+    assert cosine(table, "R", "T", acts) == pytest.approx(0, abs=1e-5)
+    assert cosine(table, "A", "B", is_acted_on) == pytest.approx(1, abs=1e-5)
+    a, r = (table.vectors[table.names.index(name)] for name in "AR")
+    np.testing.assert_allclose(a[acts], 0, atol=1e-5)
+    np.testing.assert_allclose(r[is_acted_on], 0, atol=1e-5)
+
+
+def test_repeated_edges_count_once_and_those_with_oneself_not_at_all():
+    plain = edges("AB AC BC CD DE")
+    np.testing.assert_allclose(edges("AB BA AC BC CD DE AA9").vectors, plain.vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("AA BB", "no edge between two genes"),
+        ("AB0 AC0", "no edge between two"),
+        ("ABnan AC", "1 edges of a test"),
+    ],
+)
+def test_networks_that_say_nothing_are_refused(text, message):
+    with pytest.raises(DataError, match=message):
+        edges(text)
+
+
+def test_an_odd_number_of_directed_features_is_refused():
+    with pytest.raises(DataError, match="an even number"):
+        edges("AB BC CD", directed=True, n=3)
+
+
+# Names
+
+
+def test_names_are_resolved_and_never_guessed():
+    symbol, alias = zip(("NEW", "OLD"), ("P", "Q"), ("P", "Q2"), ("S1", "S"), ("S2", "S"), ("K", "L"), strict=True)
+    found = resolve(["A", "OLD", "Q", "S", "K", "gone", "S1"], {"A", "NEW", "Q2", "S1", "S2", "L"}, symbol, alias)
+    assert found.found == {"A": "A", "OLD": "NEW", "Q": "Q2", "K": "L", "S1": "S1"}
+    assert found.ambiguous == {"S": ["S1", "S2"]}
+    assert found.missing == ["gone"]
+    assert str(found) == (
+        "5 of 7 perturbations have a vector; 3 by alias: 'K as L', 'OLD as NEW', 'Q as Q2'; "
+        "1 could be several and have none: 'S (S1 or S2)'; 1 have none: 'gone'"
+    )
+
+
+# The command
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A screen of A and B, a config for it, gene sets that name A and B2, and edges."""
+    screen().write_h5ad(tmp_path / "screen.h5ad")
+    config(tmp_path / "config.yaml", tmp_path / "run", tmp_path / "screen.h5ad")
+    gene, term = annotated(A="x y", B2="x", C="x y z", D="z w", E="w y", F="w z", NA="x z")
+    pd.DataFrame({"gene": gene, "term": term}).to_csv(tmp_path / "sets.csv", index=False)
+    (tmp_path / "aliases.tsv").write_text("symbol\talias\nB2\tB\n")
+    pairs = ["A\tB2\t0.2\t1\t0", "A\tC\t0.9\t0\t1", "C\tD\t0.5\t1\t1", "D\tE\t0.5\t0\t0", "E\tF\t1\t1\t0"]
+    with gzip.open(tmp_path / "edges.tsv.gz", "wt") as file:
+        file.write("\n".join(["from\tto\tcost\tup\tdown", *pairs]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_gene_sets_to_a_table_that_a_run_reads(work, capsys):
+    command = "embed annotation sets.csv --out v.parquet --features 3 --for config.yaml --aliases aliases.tsv"
+    assert main(command.split()) == 0
+    out, err = capsys.readouterr()
+    assert "2 of 2 perturbations have a vector; 1 by alias: 'B as B2'" in err
+    assert out == "vectors: v.parquet\n"
+    table = read_vector_table(work / "v.parquet")
+    assert table.names == ("A", "B2", "C", "D", "E", "F", "NA", "B")
+    np.testing.assert_array_equal(table.vectors[7], table.vectors[1])
+    words = made_from(work / "v.parquet")
+    assert words["kind"] == "annotation"
+    assert words["aliases"] == {"B": "B2"}
+    assert words["source_digest"] == file_digest(work / "sets.csv")
+    vectors = {"vectors": {"kind": "table", "path": str(work / "v.parquet")}}
+    config(work / "with.yaml", work / "run", work / "screen.h5ad", perturbation=vectors)
+    assert main(["train", "--config", "with.yaml", "--device", "cpu"]) == 0
+
+
+def test_a_network_by_command_is_the_network_by_function(work):
+    command = "embed network edges.tsv.gz --out v.parquet --features 2 --cost cost --sign up down"
+    assert main(command.split()) == 0
+    frame = pd.read_csv(work / "edges.tsv.gz", sep="\t")
+    # Only C's edge with A inhibits and nothing else; that of E with F has cost 1.
+    weight = np.array([0.8, -0.1, 0.5, 0.5, 0.0])
+    expected = network_vectors(frame["from"], frame["to"], weight, 2, "x", directed=False)
+    table = read_vector_table(work / "v.parquet")
+    assert table.names == expected.names == ("A", "B2", "C", "D", "E")
+    np.testing.assert_array_equal(table.vectors, expected.vectors)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("annotation nothing.csv --out v.parquet", "'nothing.csv': no such file"),
+        ("annotation sets.csv --out v.csv", "written as .parquet; got --out 'v.csv'"),
+        ("annotation sets.csv --out there.parquet", "'there.parquet' exists; use --overwrite"),
+        ("annotation config.yaml --out v.parquet", "ends in '.yaml'"),
+        ("annotation sets.csv --out v.parquet --columns gene terms", "no column 'terms' (did you mean 'term'?)"),
+        ("annotation gaps.csv --out v.parquet", "column 'term' of 'gaps.csv' has 1 gaps"),
+        ("annotation sets.csv --out v.parquet --features 99", "99 features asked for; this table allows 1 to"),
+        ("annotation sets.csv --out v.parquet --aliases aliases.tsv", "name its config with --for"),
+        ("annotation other.csv --out v.parquet --features 1 --for config.yaml", "no perturbation of the screen has"),
+        ("network edges.tsv.gz --out v.parquet --weight from", "column 'from' of 'edges.tsv.gz' is not numeric"),
+        ("network edges.tsv.gz --out v.parquet --cost big", "no column 'big'"),
+        ("network costs.csv --out v.parquet --cost cost", "costs outside 0 to 1; use --weight"),
+        ("network edges.tsv.gz --out v.parquet --sign up down cost", "--sign takes one or two columns"),
+        ("network edges.tsv.gz --out v.parquet --features 3 --directed", "an even number"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(work, capsys, arguments, message):
+    (work / "there.parquet").write_text("mine")
+    (work / "gaps.csv").write_text("gene,term\nA,x\nB,\n")
+    (work / "costs.csv").write_text("a,b,cost\nA,B,2\nB,C,0\n")
+    pd.read_csv(work / "sets.csv", keep_default_na=False).replace({"gene": {"A": "ENSG1"}}).to_csv(
+        work / "other.csv", index=False
+    )
+    assert main(["embed", *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (work / "v.parquet").exists()
+    assert (work / "there.parquet").read_text() == "mine"
+
+
+def test_one_pathway_lies_together_in_real_annotation(real_data):
+    """STAT1, JAK2 and IFNGR1 are nearer to each other than to most of the screen's other targets."""
+    pairs = pd.read_csv(real_data / "priors" / "go_human_bp_with_ancestors.tsv.gz", sep="\t", keep_default_na=False)
+    table = annotation_vectors(pairs["symbol"], pairs["go_id"], 64, "GO")
+    pathway, others = ("STAT1", "JAK2", "IFNGR1"), ("CAV1", "CD86", "CMTM6", "MYC", "BRD4", "TNFRSF14", "POU2F2")
+    inside = np.mean([cosine(table, a, b) for a in pathway for b in pathway if a < b])
+    outside = [np.mean([cosine(table, a, b) for a in pathway]) for b in others]
+    assert inside > np.max(outside)
