@@ -129,13 +129,22 @@ def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     network.add_argument("--directed", action="store_true", help="who acts on whom matters")
     network.set_defaults(command=_embed_network)
 
-    for kind in (annotation, network):
+    smiles = kinds.add_parser("smiles", help="from structures: a row per compound, with its SMILES")
+    smiles.add_argument("--columns", nargs=2, metavar=("NAME", "SMILES"), help="default: the first two")
+    smiles.set_defaults(command=_embed_smiles)
+
+    expression = kinds.add_parser("expression", help="from the training control cells of a screen")
+    expression.add_argument("config", type=Path, help="of a run on the screen: its data, its split")
+    expression.set_defaults(command=_embed_expression)
+
+    for kind in (annotation, network, smiles):
         kind.add_argument("table", type=Path, help=".csv, .tsv, .txt (also .gz) or .parquet")
-        kind.add_argument("--out", type=Path, required=True, help=".parquet to write")
-        kind.add_argument("--features", type=int, default=64, help="length of the vectors (default: 64)")
         kind.add_argument("--for", dest="config", type=Path, metavar="CONFIG", help="whose screen's names to look up")
         kind.add_argument("--aliases", type=Path, help="table of symbol and alias, for those names")
-        kind.add_argument("overrides", nargs="*", metavar="section.key=value", help="of CONFIG")
+    for kind, features in ((annotation, 64), (network, 64), (smiles, 1024), (expression, 64)):
+        kind.add_argument("--out", type=Path, required=True, help=".parquet to write")
+        kind.add_argument("--features", type=int, default=features, help=f"length of the vectors (default: {features})")
+        kind.add_argument("overrides", nargs="*", metavar="section.key=value", help="of the config")
         kind.add_argument("--overwrite", action="store_true", help="replace the file that is there")
 
 
@@ -212,6 +221,19 @@ def _embed_network(parsed: argparse.Namespace) -> None:
         raise ConfigError(f"--sign takes one or two columns; got {', '.join(parsed.sign)}")
     edges = {name: getattr(parsed, name) for name in ("weight", "cost", "sign", "directed")}
     out = embed_network(parsed.table, parsed.out, parsed.features, **edges, **_embed_options(parsed))
+    _say(f"vectors: {out}")
+
+
+def _embed_smiles(parsed: argparse.Namespace) -> None:
+    from gensim.embed.make import embed_smiles
+
+    _say(f"vectors: {embed_smiles(parsed.table, parsed.out, parsed.features, **_embed_options(parsed))}")
+
+
+def _embed_expression(parsed: argparse.Namespace) -> None:
+    from gensim.embed.make import embed_expression
+
+    out = embed_expression(parsed.config, parsed.overrides, parsed.out, parsed.features, overwrite=parsed.overwrite)
     _say(f"vectors: {out}")
 
 

@@ -2,18 +2,24 @@
 
 import gzip
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from screens import adata_of, screen_of
 from small_runs import config, screen
 
 from gensim.cli import main
+from gensim.data.splits import Role
 from gensim.embed.aliases import resolve
 from gensim.embed.annotation import annotation_vectors
+from gensim.embed.expression import expression_vectors
 from gensim.embed.network import network_vectors
+from gensim.embed.smiles import smiles_vectors
 from gensim.embed.vector_file import file_digest, made_from
-from gensim.errors import DataError
+from gensim.errors import ConfigError, DataError
 from gensim.perturbations.vectors import VectorTable, read_vector_table
+from gensim.training.run_folder import CellIndex
 
 
 def cosine(table: VectorTable, a: str, b: str, columns=slice(None)) -> float:
@@ -137,6 +143,99 @@ def test_networks_that_say_nothing_are_refused(text, message):
 def test_an_odd_number_of_directed_features_is_refused():
     with pytest.raises(DataError, match="an even number"):
         edges("AB BC CD", directed=True, n=3)
+
+
+# Expression
+
+
+def modules(seed: int = 0, n: int = 400) -> ad.AnnData:
+    """Two contexts, which differ in every gene; genes g0 to g3 go together in both, and g4 to g7."""
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(2 * n, 2))
+    log_mean = 2 + 0.5 * np.repeat(np.arange(2), n)[:, None] + np.zeros((1, 9))
+    log_mean[:, :4] += 0.7 * factor[:, :1]
+    log_mean[:, 4:8] += 0.7 * factor[:, 1:]
+    labels = ["control" if i % 2 else "A" for i in range(2 * n)]
+    contexts = np.repeat(["x", "y"], n).tolist()
+    return adata_of(labels, rng.poisson(np.exp(log_mean)).astype(np.float32), "cell", cell_type=contexts)
+
+
+def test_genes_that_go_together_within_contexts_lie_together(tmp_path):
+    loaded = screen_of(tmp_path, modules(), context_columns=["cell_type"])
+    controls = np.flatnonzero([loaded.conditions[k].is_control for k in loaded.condition_of])
+    table = expression_vectors(loaded, controls, 8, "a test")
+    x = loaded.log1p_cp10k(controls).toarray().astype(np.float64)
+    for k in np.unique(loaded.condition_of[controls]):
+        here = loaded.condition_of[controls] == k
+        x[here] -= x[here].mean(axis=0)
+    # Eight of nine features: the correlations but for their smallest component.
+    values, u = np.linalg.eigh(np.corrcoef(x.T))
+    expected = np.corrcoef(x.T) - values[0] * np.outer(u[:, 0], u[:, 0])
+    np.testing.assert_allclose(table.vectors @ table.vectors.T, expected, atol=1e-4)
+    names = loaded.genes
+    assert min(cosine(table, names[0], names[i]) for i in (1, 2, 3)) > 0.3
+    assert max(cosine(table, names[0], names[i]) for i in (4, 5, 6, 7)) < 0.1
+
+
+def test_vectors_from_expression_know_training_controls_alone(tmp_path):
+    """Cells that are held out, or perturbed, may be anything."""
+    adata = modules()
+    adata.write_h5ad(tmp_path / "screen.h5ad")
+    path = config(tmp_path / "config.yaml", tmp_path / "run", tmp_path / "screen.h5ad")
+    out = tmp_path / "v.parquet"
+    assert main(["embed", "expression", str(path), "--out", str(out), "--features", "4"]) == 0
+    before = read_vector_table(out)
+    assert made_from(out)["kind"] == "expression"
+    assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
+    index = CellIndex.load(tmp_path / "run" / "prepared" / "cells.safetensors")
+    controls = np.isin(index.condition_of, index.controls)
+    for seen, same in ((~controls | (index.role != Role.TRAIN), True), (controls & (index.role == Role.TRAIN), False)):
+        changed = adata.copy()
+        changed.X = np.where(seen[:, None], np.random.default_rng(1).poisson(3.0, adata.shape), adata.X.toarray())
+        changed.X = changed.X.astype(np.float32)
+        changed.write_h5ad(tmp_path / "screen.h5ad")
+        assert main(["embed", "expression", str(path), "--out", str(out), "--features", "4", "--overwrite"]) == 0
+        assert np.allclose(read_vector_table(out).vectors, before.vectors, atol=1e-6) == same
+
+
+# Structures
+
+
+def test_compounds_are_alike_by_their_structure():
+    pytest.importorskip("rdkit", reason="vectors from SMILES need rdkit")
+    smiles = {"ethanol": "CCO", "the same": "OCC", "propanol": "CCCO", "benzene": "c1ccccc1", "toluene": "Cc1ccccc1"}
+    table = smiles_vectors(pd.Series(list(smiles)), pd.Series(list(smiles.values())), 256, "a test")
+    assert table.vectors.shape == (5, 264)
+    np.testing.assert_array_equal(table.vectors[0], table.vectors[1])
+    bits = slice(0, 256)
+    assert set(np.unique(table.vectors[:, bits])) == {0, 1}
+    assert cosine(table, "ethanol", "propanol", bits) > 0.4 > cosine(table, "ethanol", "benzene", bits)
+    assert cosine(table, "benzene", "toluene", bits) > cosine(table, "benzene", "propanol", bits)
+    np.testing.assert_allclose(table.vectors[:, 256:].mean(axis=0), 0, atol=1e-6)
+    # Weights of 46.07, twice, 60.10, 78.11 and 92.14, standardised.
+    weights = np.array([46.07, 46.07, 60.10, 78.11, 92.14])
+    np.testing.assert_allclose(table.vectors[:, 256], (weights - weights.mean()) / weights.std(), atol=1e-3)
+
+
+def test_text_that_is_no_structure_is_refused():
+    pytest.importorskip("rdkit", reason="vectors from SMILES need rdkit")
+    with pytest.raises(DataError, match=r"2 compounds of drugs\.csv have no valid SMILES: 'bad', 'empty'"):
+        smiles_vectors(pd.Series(["good", "bad", "empty"]), pd.Series(["CCO", "C(C", ""]), 16, "drugs.csv")
+
+
+def test_without_rdkit_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr("gensim.embed.smiles.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"gensim-cells\[chemistry\]"):
+        smiles_vectors(pd.Series(["a"]), pd.Series(["CCO"]), 16, "drugs.csv")
+
+
+def test_real_drugs_have_structures(real_data, tmp_path):
+    pytest.importorskip("rdkit", reason="vectors from SMILES need rdkit")
+    out = tmp_path / "drugs.parquet"
+    assert main(["embed", "smiles", str(real_data / "priors" / "drug_smiles.csv"), "--out", str(out)]) == 0
+    table = read_vector_table(out)
+    assert len(table.names) == pd.read_csv(real_data / "priors" / "drug_smiles.csv")["drug"].nunique()
+    assert table.vectors.shape[1] == 1032
 
 
 # Names

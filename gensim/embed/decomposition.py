@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import eigsh, svds
+from scipy.sparse.linalg import LinearOperator, eigsh, svds
 
 from gensim.errors import DataError
 
@@ -24,7 +24,7 @@ def leading_singular(matrix: sparse.csr_matrix, n: int) -> tuple[Float64Array, F
     return u * sign, s, v * sign
 
 
-def leading_eigen(matrix: sparse.csr_matrix, n: int) -> tuple[Float64Array, Float64Array]:
+def leading_eigen(matrix: sparse.csr_matrix | LinearOperator, n: int) -> tuple[Float64Array, Float64Array]:
     """(R, n) eigenvectors of a symmetric matrix and (n,) eigenvalues, falling; largest entries positive.
 
     Raises:
@@ -33,7 +33,7 @@ def leading_eigen(matrix: sparse.csr_matrix, n: int) -> tuple[Float64Array, Floa
     _refuse_too_many(n, matrix.shape[0])
     # A start that is no eigenvector of a regular graph, as a constant one would be.
     start = np.random.default_rng(0).standard_normal(matrix.shape[0])
-    values, vectors = eigsh(matrix.astype(np.float64), n, which="LA", v0=start)
+    values, vectors = eigsh(matrix, n, which="LA", v0=start)
     order = np.argsort(-values, kind="stable")
     vectors = vectors[:, order]
     return vectors * _signs(vectors), values[order]

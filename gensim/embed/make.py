@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.config import load_config
-from gensim.data.screen import read_conditions
+from gensim.data.screen import load_screen, read_conditions
+from gensim.data.splits import Role, make_split
 from gensim.embed.aliases import resolve
 from gensim.embed.annotation import annotation_vectors
+from gensim.embed.expression import expression_vectors
 from gensim.embed.network import network_vectors
 from gensim.embed.prior_file import column, read_prior, two_columns
+from gensim.embed.smiles import smiles_vectors
 from gensim.embed.vector_file import file_digest, refuse_output, write_vectors
 from gensim.errors import DataError, listing
 from gensim.perturbations.vectors import VectorTable
@@ -110,6 +113,45 @@ def embed_network(
         return network_vectors(first, second, strength, n, str(path), directed=directed)
 
     return _embed(make, path, out, settings, screen, overwrite)
+
+
+def embed_smiles(
+    path: Path, out: Path, n: int, *, names: tuple[str, str] | None, screen: ForScreen | None, overwrite: bool
+) -> Path:
+    """Vectors from a table of compounds and their SMILES; see `smiles_vectors`.
+
+    Args:
+        names: columns of names and of SMILES; None for the first two.
+
+    Raises:
+        ConfigError, DataError, StoreError: rdkit, the table, the screen or `out` cannot be used.
+    """
+
+    def make() -> VectorTable:
+        return smiles_vectors(*two_columns(read_prior(path), names, path), n, str(path))
+
+    return _embed(make, path, out, {"kind": "smiles", "n": n, "columns": names}, screen, overwrite)
+
+
+def embed_expression(config: Path, overrides: list[str], out: Path, n: int, *, overwrite: bool) -> Path:
+    """Vectors of the genes that a screen measures, from the training control cells of a run; see `expression_vectors`.
+
+    Raises:
+        ConfigError, DataError, SplitError, StoreError: the screen, its split or `out` cannot be used.
+    """
+    refuse_output(out, overwrite)
+    settings = load_config(config, overrides)
+    screen = load_screen(settings.data)
+    split = make_split(screen, settings.split, settings.seed)
+    is_control = np.array([condition.is_control for condition in screen.conditions])
+    rows = np.flatnonzero(is_control[screen.condition_of] & (split.role == Role.TRAIN))
+    table = expression_vectors(screen, rows, n, str(config))
+    log.info("%d vectors of %d features from %d control cells", len(table.names), n, len(rows))
+    wanted = sorted({name for condition in screen.conditions for name in condition.perturbations})
+    log.info("%s", resolve(wanted, table.names, (), ()))
+    source = {"source": list(settings.data.paths), "data_digest": screen.digest, "split_digest": split.digest}
+    write_vectors(table, out, {"kind": "expression", "n": n, **source}, overwrite)
+    return out
 
 
 def _embed(
