@@ -124,7 +124,7 @@ def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     strength.add_argument("--weight", metavar="COLUMN", help="large for strong edges")
     strength.add_argument("--cost", metavar="COLUMN", help="0 to 1, small for strong edges")
     network.add_argument(
-        "--sign", nargs="+", metavar="COLUMN", default=[], help="one, below 0 for inhibition; or two, of 0 and 1"
+        "--sign", metavar="COLUMN[,COLUMN]", default="", help="one, below 0 for inhibition; or two, of 0 and 1"
     )
     network.add_argument("--directed", action="store_true", help="who acts on whom matters")
     network.set_defaults(command=_embed_network)
@@ -217,10 +217,11 @@ def _embed_annotation(parsed: argparse.Namespace) -> None:
 def _embed_network(parsed: argparse.Namespace) -> None:
     from gensim.embed.make import embed_network
 
-    if len(parsed.sign) > 2:
-        raise ConfigError(f"--sign takes one or two columns; got {', '.join(parsed.sign)}")
-    edges = {name: getattr(parsed, name) for name in ("weight", "cost", "sign", "directed")}
-    out = embed_network(parsed.table, parsed.out, parsed.features, **edges, **_embed_options(parsed))
+    sign = parsed.sign.split(",") if parsed.sign else []
+    if len(sign) > 2:
+        raise ConfigError(f"--sign takes one or two columns; got {parsed.sign}")
+    edges = {name: getattr(parsed, name) for name in ("weight", "cost", "directed")}
+    out = embed_network(parsed.table, parsed.out, parsed.features, sign=sign, **edges, **_embed_options(parsed))
     _say(f"vectors: {out}")
 
 

@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from screens import adata_of, screen_of
 from small_runs import config, screen
 
@@ -13,6 +14,7 @@ from gensim.cli import main
 from gensim.data.splits import Role
 from gensim.embed.aliases import resolve
 from gensim.embed.annotation import annotation_vectors
+from gensim.embed.decomposition import leading_eigen, leading_singular
 from gensim.embed.expression import expression_vectors
 from gensim.embed.network import network_vectors
 from gensim.embed.smiles import smiles_vectors
@@ -68,7 +70,7 @@ def test_annotation_does_not_depend_on_order_or_repeats():
 def test_annotations_that_say_nothing_are_refused():
     with pytest.raises(DataError, match="no two genes share a term"):
         annotation_vectors(*annotated(A="all a", B="all b", C="all c"), 2, "sets.csv")
-    with pytest.raises(DataError, match="6 features asked for; this table allows 1 to 5"):
+    with pytest.raises(DataError, match="6 singular vectors or eigenvectors are needed; this table allows 1 to 5"):
         annotation_vectors(*GENES, 6, "sets.csv")
 
 
@@ -123,8 +125,25 @@ def test_directions_say_who_acts_on_whom():
 
 
 def test_repeated_edges_count_once_and_those_with_oneself_not_at_all():
-    plain = edges("AB AC BC CD DE")
-    np.testing.assert_allclose(edges("AB BA AC BC CD DE AA9").vectors, plain.vectors, atol=1e-6)
+    plain = edges("AB2 AC BC CD DE")
+    np.testing.assert_allclose(edges("AB1 BA3 AC BC CD DE AA9").vectors, plain.vectors, atol=1e-6)
+
+
+def test_edges_that_cancel_are_none_in_any_order():
+    words = ["AB0.1", "AB0.2", "AB0.3-", "BC", "CD", "DB"]
+    tables = [edges(" ".join(np.random.default_rng(k).permutation(words))) for k in range(6)]
+    assert {table.names for table in tables} == {("B", "C", "D")}
+
+
+@pytest.mark.parametrize("directed", [False, True])
+def test_networks_of_great_symmetry_come_out_the_same_every_time(directed):
+    """A ring, of which ones are an eigenvector, and parts that are all alike."""
+    ring = " ".join(a + b for a, b in zip("ABCDEFGHIJ", "BCDEFGHIJA", strict=True))
+    parts = " ".join(a + b for a, b in zip("abcdefgh", "ABCDEFGH", strict=True))
+    for text in (ring, parts):
+        tables = [edges(text, directed=directed, n=4) for _ in range(3)]
+        for table in tables[1:]:
+            np.testing.assert_array_equal(table.vectors, tables[0].vectors)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +162,18 @@ def test_networks_that_say_nothing_are_refused(text, message):
 def test_an_odd_number_of_directed_features_is_refused():
     with pytest.raises(DataError, match="an even number"):
         edges("AB BC CD", directed=True, n=3)
+
+
+def test_large_tables_are_decomposed_as_small_ones_are(monkeypatch):
+    """Thirty overlapping communities: what is exact for small matrices and iterated for large ones agrees."""
+    rng = np.random.default_rng(0)
+    member = rng.random((400, 30)) * (rng.random((400, 30)) < 0.15) * np.arange(30, 0, -1)
+    matrix = sparse.csr_matrix(member @ member.T)
+    exact = [leading_singular(matrix, 6), leading_eigen(matrix, 6)]
+    monkeypatch.setattr("gensim.embed.decomposition.MOST_DENSE", 10)
+    for found, expected in zip([leading_singular(matrix, 6), leading_eigen(matrix, 6)], exact, strict=True):
+        for part, of_exact in zip(found, expected, strict=True):
+            np.testing.assert_allclose(part, of_exact, rtol=1e-6, atol=1e-6)
 
 
 # Expression
@@ -238,13 +269,37 @@ def test_real_drugs_have_structures(real_data, tmp_path):
     assert table.vectors.shape[1] == 1032
 
 
+@pytest.mark.parametrize("columns", ["sign", "up,down"])
+def test_signs_of_edges(work, columns):
+    """0 is no sign, and no reason to leave an edge out."""
+    (work / "e.csv").write_text("a,b,sign,up,down\nA,B,1,1,0\nB,C,-1,0,1\nC,D,0,0,0\nD,E,0,1,1\nE,A,-2.5,0,1\n")
+    assert main(f"embed network e.csv --out v.parquet --features 2 --sign {columns}".split()) == 0
+    first, second = (pd.Series(list(names)) for names in ("ABCDE", "BCDEA"))
+    weight = np.array([1.0, -1, 1, 1, -1])
+    expected = network_vectors(first, second, weight, 2, "x", directed=False)
+    np.testing.assert_array_equal(read_vector_table(work / "v.parquet").vectors, expected.vectors)
+
+
+def test_names_stay_what_they_are(work):
+    """Numbers, spaces around them, and quotes of a table that knows none."""
+    (work / "ids.tsv").write_text('g\tt\n007\tx\n7\tx\n 7\ty\n1E3\ty\n"5\tx\nNA\ty\n8\tz\n9\tz\n')
+    assert main(["embed", "annotation", "ids.tsv", "--out", "v.parquet", "--features", "2"]) == 0
+    assert read_vector_table(work / "v.parquet").names == ('"5', "007", "1E3", "7", "8", "9", "NA")
+
+
 # Names
 
 
 def test_names_are_resolved_and_never_guessed():
-    symbol, alias = zip(("NEW", "OLD"), ("P", "Q"), ("P", "Q2"), ("S1", "S"), ("S2", "S"), ("K", "L"), strict=True)
-    found = resolve(["A", "OLD", "Q", "S", "K", "gone", "S1"], {"A", "NEW", "Q2", "S1", "S2", "L"}, symbol, alias)
+    """ADA2 is an approved symbol and an alias of TADA2A, which is another gene; every symbol is an alias of itself."""
+    text = "NEW OLD, P Q, P Q2, S1 S, S2 S, K L, TADA2A ADA2, ADA2 CECR1, ADA2 ADA2, X Y, Y Y"
+    symbol, alias = zip(*(pair.split() for pair in text.split(", ")), strict=True)
+    known = {"A", "NEW", "Q2", "S1", "S2", "L", "TADA2A", "Y"}
+    found = resolve(["A", "OLD", "Q", "S", "K", "gone", "S1"], known, symbol, alias)
     assert found.found == {"A": "A", "OLD": "NEW", "Q": "Q2", "K": "L", "S1": "S1"}
+    assert resolve(["ADA2"], known, symbol, alias).missing == ["ADA2"]
+    assert resolve(["ADA2"], known | {"CECR1"}, symbol, alias).found == {"ADA2": "CECR1"}
+    assert resolve(["X"], known, symbol, alias).missing == ["X"], "Y is a gene of its own"
     assert found.ambiguous == {"S": ["S1", "S2"]}
     assert found.missing == ["gone"]
     assert str(found) == (
@@ -282,7 +337,7 @@ def test_gene_sets_to_a_table_that_a_run_reads(work, capsys):
     np.testing.assert_array_equal(table.vectors[7], table.vectors[1])
     words = made_from(work / "v.parquet")
     assert words["kind"] == "annotation"
-    assert words["aliases"] == {"B": "B2"}
+    assert words["renamed"] == {"B": "B2"}
     assert words["source_digest"] == file_digest(work / "sets.csv")
     vectors = {"vectors": {"kind": "table", "path": str(work / "v.parquet")}}
     config(work / "with.yaml", work / "run", work / "screen.h5ad", perturbation=vectors)
@@ -290,7 +345,7 @@ def test_gene_sets_to_a_table_that_a_run_reads(work, capsys):
 
 
 def test_a_network_by_command_is_the_network_by_function(work):
-    command = "embed network edges.tsv.gz --out v.parquet --features 2 --cost cost --sign up down"
+    command = "embed network edges.tsv.gz --out v.parquet --features 2 --cost cost --sign up,down"
     assert main(command.split()) == 0
     frame = pd.read_csv(work / "edges.tsv.gz", sep="\t")
     # Only C's edge with A inhibits and nothing else; that of E with F has cost 1.
@@ -310,27 +365,42 @@ def test_a_network_by_command_is_the_network_by_function(work):
         ("annotation config.yaml --out v.parquet", "ends in '.yaml'"),
         ("annotation sets.csv --out v.parquet --columns gene terms", "no column 'terms' (did you mean 'term'?)"),
         ("annotation gaps.csv --out v.parquet", "column 'term' of 'gaps.csv' has 1 gaps"),
-        ("annotation sets.csv --out v.parquet --features 99", "99 features asked for; this table allows 1 to"),
+        (
+            "annotation sets.csv --out v.parquet --features 99",
+            "99 singular vectors or eigenvectors are needed",
+        ),
         ("annotation sets.csv --out v.parquet --aliases aliases.tsv", "name its config with --for"),
         ("annotation other.csv --out v.parquet --features 1 --for config.yaml", "no perturbation of the screen has"),
-        ("network edges.tsv.gz --out v.parquet --weight from", "column 'from' of 'edges.tsv.gz' is not numeric"),
+        (
+            "network edges.tsv.gz --out v.parquet --weight from",
+            "'edges.tsv.gz' is not numeric in 5 rows",
+        ),
+        ("network costs.csv --out v.parquet --weight sign --sign sign", "negative weights, and --sign gives signs"),
+        ("annotation long.csv --out v.parquet", "'long.csv' cannot be read"),
+        ("annotation torn.csv.gz --out v.parquet", "'torn.csv.gz' cannot be read"),
+        ("annotation sets.csv --out v.parquet --for config.yaml data.path=[]", "data.path lists no file"),
+        ("annotation sets.csv --out v.parquet --for config.yaml --aliases no.csv", "'no.csv': no such file"),
+        ("smiles sets.csv --out v.parquet --features 0", "0 bits asked for"),
+        ("smiles empty.csv --out v.parquet", "has no compounds"),
         ("network edges.tsv.gz --out v.parquet --cost big", "no column 'big'"),
         ("network costs.csv --out v.parquet --cost cost", "costs outside 0 to 1; use --weight"),
-        ("network edges.tsv.gz --out v.parquet --sign up down cost", "--sign takes one or two columns"),
+        ("network edges.tsv.gz --out v.parquet --sign up,down,cost", "--sign takes one or two columns"),
         ("network edges.tsv.gz --out v.parquet --features 3 --directed", "an even number"),
     ],
 )
 def test_mistakes_are_named_and_nothing_is_written(work, capsys, arguments, message):
     (work / "there.parquet").write_text("mine")
     (work / "gaps.csv").write_text("gene,term\nA,x\nB,\n")
-    (work / "costs.csv").write_text("a,b,cost\nA,B,2\nB,C,0\n")
+    (work / "costs.csv").write_text("a,b,cost,sign\nA,B,2,-1\nB,C,0,1\n")
+    (work / "long.csv").write_text("gene,term\nA,x,1\nB,y,2\n")
+    (work / "torn.csv.gz").write_bytes(gzip.compress(b"gene,term\n" + b"A,x\n" * 1000)[:40])
+    (work / "empty.csv").write_text("name,smiles\n")
     pd.read_csv(work / "sets.csv", keep_default_na=False).replace({"gene": {"A": "ENSG1"}}).to_csv(
         work / "other.csv", index=False
     )
     assert main(["embed", *arguments.split()]) == 2
     error = capsys.readouterr().err
     assert message in error
-    assert "Traceback" not in error
     assert not (work / "v.parquet").exists()
     assert (work / "there.parquet").read_text() == "mine"
 

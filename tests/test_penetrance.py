@@ -84,6 +84,15 @@ def test_escapers_of_the_strongest_effects(size):
     assert ((probability > 0.5) == responds).mean() > 0.97
 
 
+def test_the_furthest_responders_respond():
+    """Beyond all that controls could be, moved or not."""
+    rng = np.random.default_rng(7)
+    near, _ = population(rng, 400, 0.4, 2 * EFFECT)
+    far = still(rng, 20) + (8 * EFFECT).astype(np.float32)
+    _, (_, probability) = fit(still(rng), np.concatenate([near, far]))
+    assert (probability[-20:] > 0.9).all()
+
+
 def test_cells_of_a_condition_that_was_too_small_respond_as_elsewhere():
     """Its share is that of the other context; so is its cells' chance, and they are moved by 1 on average."""
     rng = np.random.default_rng(5)

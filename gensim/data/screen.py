@@ -119,8 +119,6 @@ def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
             declared scale; an obs column is not there or has gaps; or there are no controls.
     """
     files = [CellFile(path, config.layer) for path in config.paths]
-    if not files:
-        raise DataError("data.path lists no file; name at least one .h5ad or .zarr")
     _check_files(files, config)
     cells = np.concatenate([file.cells for file in files])
     _refuse_shared_cells(files)
@@ -152,6 +150,8 @@ def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
 
 
 def _check_files(files: list[CellFile], config: DataConfig) -> None:
+    if not files:
+        raise DataError("data.path lists no file; name at least one .h5ad or .zarr")
     columns = [config.perturbation_column, *config.context_columns]
     columns += [column for column in (config.batch_column, config.dose_column) if column]
     for file in files:

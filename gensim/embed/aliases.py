@@ -38,9 +38,9 @@ class Resolved:
 def resolve(wanted: Iterable[str], known: Collection[str], symbol: Iterable[str], alias: Iterable[str]) -> Resolved:
     """Find the wanted names in a table, under themselves or under a name that means the same gene.
 
-    A name that the table has is never replaced. Else the table's symbols are tried of which it is an alias, then the
-    aliases of it, then other aliases of the symbols of which it is one; the first of these steps that finds anything
-    decides, and one that finds several leaves the name ambiguous.
+    A name that the table has is never replaced. Else an approved symbol may have any of its own aliases, but for such
+    that are approved symbols of other genes; and a name that is no approved symbol may be any symbol of which it is an
+    alias, or another alias of that. Where several names of the table are possible, none is taken.
 
     Args:
         known: the names of the table.
@@ -48,16 +48,22 @@ def resolve(wanted: Iterable[str], known: Collection[str], symbol: Iterable[str]
     """
     symbols_of, aliases_of = defaultdict(set), defaultdict(set)
     for s, a in zip(symbol, alias, strict=True):
-        symbols_of[a].add(s)
+        if s != a:
+            symbols_of[a].add(s)
         aliases_of[s].add(a)
-    known = set(known)
+    known, approved = set(known), set(aliases_of)
     found: dict[str, str] = {}
     ambiguous: dict[str, list[str]] = {}
     missing = []
     for name in sorted(set(wanted)):
-        siblings = {a for s in symbols_of[name] for a in aliases_of[s]}
-        steps = ({name}, symbols_of[name], aliases_of[name], siblings)
-        candidates = next((sorted(step & known) for step in steps if step & known), [])
+        if name in known:
+            possible = {name}
+        elif name in approved:
+            possible = aliases_of[name] - approved
+        else:
+            symbols = symbols_of[name]
+            possible = symbols | {a for s in symbols for a in aliases_of[s] - approved}
+        candidates = sorted(possible & known)
         if len(candidates) == 1:
             found[name] = candidates[0]
         elif candidates:

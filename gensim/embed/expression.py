@@ -42,10 +42,12 @@ def expression_vectors(screen: Screen, rows: IntArray, n: int, source: str) -> V
     scale = 1 / np.sqrt(variance[varies])
 
     def correlate(v: np.ndarray) -> np.ndarray:
-        w = scale * v.ravel()
-        found = sum(x.T @ (x @ w) - x.shape[0] * m * (m @ w) for x, m in zip(cells, means, strict=True))
-        return np.asarray(scale * found / freedom)
+        w = scale[:, None] * v.reshape(len(scale), -1)
+        found = sum(x.T @ (x @ w) - x.shape[0] * np.outer(m, m @ w) for x, m in zip(cells, means, strict=True))
+        return np.asarray(scale[:, None] * found / freedom).reshape(v.shape)
 
-    u, values = leading_eigen(LinearOperator((len(varies),) * 2, matvec=correlate, dtype=np.float64), n)
+    u, values = leading_eigen(
+        LinearOperator((len(varies),) * 2, matvec=correlate, matmat=correlate, dtype=np.float64), n
+    )
     vectors = u * np.sqrt(values.clip(0))
     return VectorTable(tuple(screen.genes[i] for i in varies), vectors.astype(np.float32), source)

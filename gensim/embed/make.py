@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gensim.config import load_config
@@ -23,6 +24,9 @@ from gensim.errors import DataError, listing
 from gensim.perturbations.vectors import VectorTable
 
 log = logging.getLogger("gensim")
+
+Pairs = tuple[Iterable[str], Iterable[str]]
+"""Symbols and aliases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,8 @@ def embed_network(
         names: columns of the two genes; None for the first two.
         weight: column of weights, large for strong edges; cost: of costs from 0 to 1, small for strong ones (weight
             1 - cost). At most one of them; neither: every edge weighs 1.
-        sign: a column that is below 0 for edges that inhibit; or two columns of 0 and 1, for edges that stimulate and
-            for such that inhibit, of which an edge with both or neither counts as unsigned.
+        sign: a column that is below 0 for edges that inhibit (0 is unsigned); or two columns of 0 and 1, for edges that
+            stimulate and for such that inhibit, of which an edge with both or neither counts as unsigned.
 
     Raises:
         DataError, StoreError: the table, the screen or `out` cannot be used.
@@ -92,11 +96,15 @@ def embed_network(
         first, second = two_columns(edges, names, path)
 
         def numbers(name: str) -> NDArray[np.float64]:
-            values = column(edges, name, path)
-            try:
-                return values.to_numpy(np.float64)
-            except (ValueError, TypeError) as error:
-                raise DataError(f"column {name!r} of {str(path)!r} is not numeric: {error}") from error
+            values = pd.to_numeric(column(edges, name, path), errors="coerce").to_numpy(np.float64)
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                came = edges[name].iloc[bad[0]]
+                raise DataError(
+                    f"column {name!r} of {str(path)!r} is not numeric in {len(bad)} rows, first in data row "
+                    f"{bad[0] + 1} with {came!r}; correct or drop them"
+                )
+            return values
 
         strength = np.ones(len(edges))
         if weight is not None:
@@ -105,8 +113,10 @@ def embed_network(
             strength = 1 - numbers(cost)
             if not ((strength >= 0) & (strength <= 1)).all():
                 raise DataError(f"column {cost!r} of {str(path)!r} has costs outside 0 to 1; use --weight for others")
+        if sign and (strength < 0).any():
+            raise DataError(f"column {weight!r} of {str(path)!r} has negative weights, and --sign gives signs; use one")
         if len(sign) == 1:
-            strength = strength * np.sign(numbers(sign[0]))
+            strength = np.where(numbers(sign[0]) < 0, -strength, strength)
         elif len(sign) == 2:
             stimulates, inhibits = (numbers(name) > 0 for name in sign)
             strength = np.where(inhibits & ~stimulates, -strength, strength)
@@ -165,12 +175,17 @@ def _embed(
     """Make and write a table, with rows for the names of the screen."""
     refuse_output(out, overwrite)
     wanted = _perturbations(screen) if screen is not None else []
+    pairs: Pairs = ((), ())
+    if screen is not None and screen.aliases is not None:
+        pairs = two_columns(read_prior(screen.aliases), None, screen.aliases)
     table = make()
     log.info("%d vectors of %d features from %s", len(table.names), table.vectors.shape[1], path)
     made_from: dict[str, Any] = {**settings, "source": str(path), "source_digest": file_digest(path)}
     if screen is not None:
-        table, renamed = _named_as(table, wanted, screen)
-        made_from["aliases"] = renamed
+        table, renamed = _named_as(table, wanted, pairs, made_from["source"])
+        made_from |= {"for": str(screen.config), "overrides": screen.overrides, "renamed": renamed}
+        if screen.aliases is not None:
+            made_from |= {"aliases": str(screen.aliases), "aliases_digest": file_digest(screen.aliases)}
     write_vectors(table, out, made_from, overwrite)
     return out
 
@@ -180,16 +195,13 @@ def _perturbations(screen: ForScreen) -> list[str]:
     return sorted({name for condition in read_conditions(config.data) for name in condition.perturbations})
 
 
-def _named_as(table: VectorTable, wanted: list[str], screen: ForScreen) -> tuple[VectorTable, dict[str, str]]:
+def _named_as(table: VectorTable, wanted: list[str], pairs: Pairs, source: str) -> tuple[VectorTable, dict[str, str]]:
     """The table with a row more for every wanted name that it knows under another, and those pairs of names."""
-    pairs: tuple[Iterable[str], Iterable[str]] = ((), ())
-    if screen.aliases is not None:
-        pairs = two_columns(read_prior(screen.aliases), None, screen.aliases)
     resolved = resolve(wanted, table.names, *pairs)
     log.info("%s", resolved)
     if not resolved.found:
         raise DataError(
-            f"no perturbation of the screen has a vector in {table.source}: {listing(wanted)}; "
+            f"no perturbation of the screen has a vector in {source}: {listing(wanted)}; "
             f"it names {listing(table.names)}. Are these the same kind of names? --aliases may help"
         )
     renamed = {ours: theirs for ours, theirs in resolved.found.items() if ours != theirs}

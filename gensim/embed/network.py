@@ -9,6 +9,9 @@ from gensim.embed.decomposition import leading_eigen, leading_singular
 from gensim.errors import DataError
 from gensim.perturbations.vectors import VectorTable
 
+CANCELLED = 1e-12
+"""Of the mean weight."""
+
 
 def network_vectors(
     source_gene: pd.Series, target_gene: pd.Series, weight: NDArray[np.float64], n: int, source: str, *, directed: bool
@@ -27,7 +30,7 @@ def network_vectors(
 
     Args:
         source_gene, target_gene: an edge per row; edges of a gene with itself are left out, and repeated edges count
-            with their mean weight.
+            with their mean weight. Genes without an edge of a weight other than 0 have no vector.
         weight: (E,) finite; below 0 for edges that inhibit.
         n: features; even where the network is directed.
 
@@ -46,8 +49,9 @@ def network_vectors(
     if not directed:
         out, into = np.minimum(out, into), np.maximum(out, into)
     edges = pd.DataFrame({"out": out, "into": into, "weight": weight})[out != into]
-    edges = edges.groupby(["out", "into"], as_index=False)["weight"].mean()
-    edges = edges[edges["weight"] != 0]
+    edges = edges.sort_values(["out", "into", "weight"]).groupby(["out", "into"], as_index=False)["weight"].mean()
+    # Edges of either sign may cancel, but for rounding.
+    edges = edges[edges["weight"].abs() > CANCELLED * edges["weight"].abs().mean()]
     if not len(edges):
         raise DataError(f"{source} has no edge between two genes with a weight other than 0")
     shape = (len(genes), len(genes))

@@ -1,5 +1,8 @@
 """Tables of prior knowledge, as they come: csv, tsv or parquet, packed or not."""
 
+import csv
+import warnings
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +13,7 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
 
 def read_prior(path: str | Path) -> pd.DataFrame:
-    """Read `.csv`, `.tsv`, `.txt` (tab) or `.parquet`, text files also packed as `.gz`.
+    """Read `.csv`, `.tsv`, `.txt` (tab) or `.parquet`, text files also packed as `.gz`; of text files all is text.
 
     Raises:
         DataError: no such file, another format, or it cannot be parsed.
@@ -23,11 +26,27 @@ def read_prior(path: str | Path) -> pd.DataFrame:
         if suffix == ".parquet":
             return pd.read_parquet(path)
         if suffix in SEPARATORS:
-            # "NA" and "NAN" are names of genes.
-            return pd.read_csv(path, sep=SEPARATORS[suffix], keep_default_na=False, na_values=[""])
-    except (ValueError, OSError) as error:
+            return _read_text(path, SEPARATORS[suffix])
+    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
         raise DataError(f"{str(path)!r} cannot be read: {error}") from error
     raise DataError(f"{str(path)!r} ends in {suffix!r}; .csv, .tsv, .txt (also .gz) or .parquet is needed")
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    """All as text: "NA" is a name of genes, and so are 007 and 7, which are not the same."""
+    with warnings.catch_warnings():
+        # Rows of more fields than the header.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            na_values=[""],
+            index_col=False,
+            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
+        )
+    return frame.rename(columns=str.strip)
 
 
 def column(frame: pd.DataFrame, name: str, source: object) -> pd.Series:
@@ -57,4 +76,4 @@ def two_columns(frame: pd.DataFrame, names: tuple[str, str] | None, source: obje
         gaps = int(values.isna().sum())
         if gaps:
             raise DataError(f"column {name!r} of {str(source)!r} has {gaps} gaps; drop these rows")
-    return first.astype(str), second.astype(str)
+    return first.astype(str).str.strip(), second.astype(str).str.strip()

@@ -25,8 +25,8 @@ SHARES = np.arange(4, 20) / 20
 """Penetrances below 1 that are compared: from 0.2, as effects are divided by them."""
 LEAST_REACH = 8.0
 """Responders' distances from control cells are compared from 0 to this, or to the furthest cells."""
-FEWEST_SHIFTS, LARGEST_STEP = 81, 0.25
-"""How many distances, and how far apart at most."""
+FEWEST_SHIFTS, MOST_SHIFTS, LARGEST_STEP = 81, 1000, 0.25
+"""How many distances, and how far apart, as long as they are not too many."""
 N_FOLDS = 5
 FEWEST_CELLS, FEWEST_CONTROLS = 20, 100
 """Of a condition, and of its controls: fewer know no share."""
@@ -142,7 +142,10 @@ def fit_penetrance(
     for control in [condition for condition in present if condition.is_control]:
         enough = [c for c in present if c.control == control and not c.is_control and len(present[c]) >= FEWEST_CELLS]
         if enough and len(present[control]) >= FEWEST_CONTROLS:
-            folds = _Folds.of(read(spread(present[control], MOST_CONTROLS)))
+            z = read(spread(present[control], MOST_CONTROLS))
+            if not z.var(axis=0).any():
+                continue
+            folds = _Folds.of(z)
             for condition in enough:
                 cells = present[condition]
                 shares[condition], probability[cells] = _share(*folds.scores(read, cells))
@@ -214,14 +217,17 @@ def _share(score: Float64Array, of_controls: Float64Array) -> tuple[float, Float
     def f(s: Float64Array) -> Float64Array:
         return np.asarray(np.interp(s, grid, density, left=0, right=0) + SMALLEST_DENSITY)
 
-    judged = spread(score, MOST_CELLS)
+    # As many cells as controls at most: beyond, the density is less sure than the likelihood takes it for.
+    judged = spread(score, min(MOST_CELLS, len(of_controls)))
     reach = max(LEAST_REACH, float(np.quantile(judged, 0.99)))
-    shifts = np.linspace(0, reach, max(FEWEST_SHIFTS, math.ceil(reach / LARGEST_STEP)))
+    shifts = np.linspace(0, reach, int(np.clip(math.ceil(reach / LARGEST_STEP), FEWEST_SHIFTS, MOST_SHIFTS)))
     still, moved = f(judged), f(judged[:, None] - shifts)
     log_likelihood = np.array([np.log(p * moved + ((1 - p) * still)[:, None]).sum(axis=0) for p in (*SHARES, 1.0)])
     i, j = np.unravel_index(log_likelihood[:-1].argmax(), (len(SHARES), len(shifts)))
     if log_likelihood[i, j] - log_likelihood[-1].max() <= np.log(len(judged)):
         return all_respond
     share = float(SHARES[i])
-    responds, escapes = share * f(score - shifts[j]), (1 - share) * f(score)
+    # Cells beyond all controls are judged as the furthest ones would be.
+    inside = score.clip(some_controls.min(), some_controls.max() + shifts[j])
+    responds, escapes = share * f(inside - shifts[j]), (1 - share) * f(inside)
     return share, (responds / (responds + escapes)).astype(np.float32)

@@ -120,7 +120,8 @@ class _Simulated:
     def of(
         cls, autoencoder: CountAutoencoder, z_1: FloatArray, sizes: FloatArray, response: FloatArray
     ) -> "_Simulated":
-        responds, most = response > 0, float(response.max())
+        responds = response > 0
+        most = 1.0 if responds.all() else float(response.max())
         of_responders = np.exp(log_decoded_share(autoencoder, z_1[responds], sizes[responds])) / most
         of_others = np.zeros_like(of_responders)
         if not responds.all():
