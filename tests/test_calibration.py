@@ -14,7 +14,7 @@ from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
-from gensim.training.calibration import _Simulated, calibrate, log_decoded_share
+from gensim.training.calibration import FEWEST_CELLS, _enough, _Simulated, calibrate, log_decoded_share
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation
 from gensim.transport.base import Transport
@@ -167,3 +167,12 @@ def test_one_control_cell_is_enough_for_some_to_respond(n_controls):
     simulation = Validation([], z, codebook.encode(conditions), codes, Euler(1), seed=0)
     effects = calibrate(Move(), autoencoder(), simulation, cells, rows, observed)
     assert np.isfinite(effects.delta).all()
+
+
+def test_few_control_cells_stand_for_as_many_as_shares_need():
+    """One cell alone cannot respond to a quarter, and all others are taken once."""
+    assert _enough(np.array([7])).tolist() == [7] * FEWEST_CELLS
+    assert np.bincount(_enough(np.arange(3))).tolist() == [22, 21, 21]
+    many = np.arange(FEWEST_CELLS + 1)
+    assert _enough(many).tolist() == many.tolist()
+    assert len(_enough(np.arange(0))) == 0

@@ -9,8 +9,11 @@ import torch
 from gensim.metrics.distances import energy_distance
 from gensim.nn.blocks import initialise
 from gensim.nn.set_transformer import SetTransformer
+from gensim.solvers.ode import Euler
 from gensim.solvers.sde import EulerMaruyama
 from gensim.training.validation import CELLS_PER_BATCH, Validation, ValidationTask, make_tasks
+from gensim.transport.anchored import Anchored
+from gensim.transport.flow_matching import FlowMatching
 from gensim.transport.schrodinger_bridge import SchrodingerBridge
 from gensim.types import ConditionBatch
 
@@ -109,3 +112,27 @@ def test_as_many_simulated_cells_respond_as_the_penetrance_says(tasks):
     assert (judging.response(tasks[-1]) == 1).all()
     runs = np.diff(np.flatnonzero(judging.response(tasks[0])))
     assert runs.max() > 10, "responders are spread over the sources by chance"
+
+
+def test_simulated_cells_are_moved_by_what_they_get_of_the_mean_effect(tasks):
+    """An untrained anchored flow: by shift / penetrance in responders, by nothing in others."""
+
+    class Still(torch.nn.Module):
+        sees_control = False
+
+        def context(self, features, controls):
+            return features
+
+        def forward(self, t, z, context):
+            return torch.zeros_like(z)
+
+    judging = validation(tasks[:2])
+    judging.solver = Euler(4)
+    shares = torch.linspace(0.25, 1, N_TASKS)
+    judging.conditions = replace(judging.conditions, shift=torch.full((N_TASKS, D), 3.0), penetrance=shares)
+    moved = judging.simulated(Anchored(FlowMatching(Still(), OneFeature())), tasks[:2])
+    for task, cells in zip(tasks[:2], moved, strict=True):
+        gained = cells - judging.latents[torch.from_numpy(task.sources)].numpy()
+        expected = 3.0 * judging.response(task)
+        assert set(np.unique(expected.round(3))) == {0, round(3 / float(shares[task.condition]), 3)}
+        np.testing.assert_allclose(gained, np.tile(expected[:, None], (1, D)), atol=1e-4)
