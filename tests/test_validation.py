@@ -123,7 +123,7 @@ def test_simulated_cells_are_moved_by_what_they_get_of_the_mean_effect(tasks):
         def context(self, features, controls):
             return features
 
-        def forward(self, t, z, context):
+        def forward(self, z, t, context):
             return torch.zeros_like(z)
 
     judging = validation(tasks[:2])
