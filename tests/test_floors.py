@@ -13,7 +13,7 @@ FLOORS = [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
         "provenance", "metrics.distances", "count_grid",
     ]),
-    ("domain", ["data", "perturbations", "autoencoder", "transport", "baselines", "metrics"]),
+    ("domain", ["data", "perturbations", "embed", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", ["training", "simulate", "decoding", "evaluate", "export"]),
     ("wiring", ["build", "simulator", "jobs", "cli"]),
 ]  # fmt: skip
