@@ -116,7 +116,7 @@ def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
     annotation = kinds.add_parser("annotation", help="from gene sets or GO terms: a row per gene and term")
     annotation.add_argument("--columns", nargs=2, metavar=("GENE", "TERM"), help="default: the first two")
-    annotation.set_defaults(command=_embed_annotation)
+    annotation.set_defaults(command=_embed_pairs, kind="annotation")
 
     network = kinds.add_parser("network", help="from a network: a row per edge")
     network.add_argument("--columns", nargs=2, metavar=("FROM", "TO"), help="default: the first two")
@@ -131,7 +131,7 @@ def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
     smiles = kinds.add_parser("smiles", help="from structures: a row per compound, with its SMILES")
     smiles.add_argument("--columns", nargs=2, metavar=("NAME", "SMILES"), help="default: the first two")
-    smiles.set_defaults(command=_embed_smiles)
+    smiles.set_defaults(command=_embed_pairs, kind="smiles")
 
     expression = kinds.add_parser("expression", help="from the training control cells of a screen")
     expression.add_argument("config", type=Path, help="of a run on the screen: its data, its split")
@@ -207,10 +207,10 @@ def _export(parsed: argparse.Namespace) -> None:
     _say(f"cells: {out}")
 
 
-def _embed_annotation(parsed: argparse.Namespace) -> None:
-    from gensim.embed.make import embed_annotation
+def _embed_pairs(parsed: argparse.Namespace) -> None:
+    from gensim.embed.make import embed_pairs
 
-    out = embed_annotation(parsed.table, parsed.out, parsed.features, **_embed_options(parsed))
+    out = embed_pairs(parsed.kind, parsed.table, parsed.out, parsed.features, **_embed_options(parsed))
     _say(f"vectors: {out}")
 
 
@@ -223,12 +223,6 @@ def _embed_network(parsed: argparse.Namespace) -> None:
     edges = {name: getattr(parsed, name) for name in ("weight", "cost", "directed")}
     out = embed_network(parsed.table, parsed.out, parsed.features, sign=sign, **edges, **_embed_options(parsed))
     _say(f"vectors: {out}")
-
-
-def _embed_smiles(parsed: argparse.Namespace) -> None:
-    from gensim.embed.make import embed_smiles
-
-    _say(f"vectors: {embed_smiles(parsed.table, parsed.out, parsed.features, **_embed_options(parsed))}")
 
 
 def _embed_expression(parsed: argparse.Namespace) -> None:

@@ -27,6 +27,10 @@ log = logging.getLogger("gensim")
 
 Pairs = tuple[Iterable[str], Iterable[str]]
 """Symbols and aliases."""
+PAIRS: dict[str, Callable[[pd.Series, pd.Series, int, str], VectorTable]] = {
+    "annotation": annotation_vectors,
+    "smiles": smiles_vectors,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +47,30 @@ class ForScreen:
     aliases: Path | None
 
 
-def embed_annotation(
-    path: Path, out: Path, n: int, *, names: tuple[str, str] | None, screen: ForScreen | None, overwrite: bool
+def embed_pairs(
+    kind: str,
+    path: Path,
+    out: Path,
+    n: int,
+    *,
+    names: tuple[str, str] | None,
+    screen: ForScreen | None,
+    overwrite: bool,
 ) -> Path:
-    """Vectors from a table of genes and what they are annotated with; see `annotation_vectors`.
+    """Vectors from a table of two columns: genes and what they are annotated with, or compounds and their SMILES.
 
     Args:
-        names: columns of genes and of terms; None for the first two.
+        kind: one of `PAIRS`.
+        names: the columns; None for the first two.
 
     Raises:
-        DataError, StoreError: the table, the screen or `out` cannot be used.
+        ConfigError, DataError, StoreError: rdkit, the table, the screen or `out` cannot be used.
     """
 
     def make() -> VectorTable:
-        gene, term = two_columns(read_prior(path), names, path)
-        return annotation_vectors(gene, term, n, str(path))
+        return PAIRS[kind](*two_columns(read_prior(path), names, path), n, str(path))
 
-    return _embed(make, path, out, {"kind": "annotation", "n": n, "columns": names}, screen, overwrite)
+    return _embed(make, path, out, {"kind": kind, "n": n, "columns": names}, screen, overwrite)
 
 
 def embed_network(
@@ -123,24 +134,6 @@ def embed_network(
         return network_vectors(first, second, strength, n, str(path), directed=directed)
 
     return _embed(make, path, out, settings, screen, overwrite)
-
-
-def embed_smiles(
-    path: Path, out: Path, n: int, *, names: tuple[str, str] | None, screen: ForScreen | None, overwrite: bool
-) -> Path:
-    """Vectors from a table of compounds and their SMILES; see `smiles_vectors`.
-
-    Args:
-        names: columns of names and of SMILES; None for the first two.
-
-    Raises:
-        ConfigError, DataError, StoreError: rdkit, the table, the screen or `out` cannot be used.
-    """
-
-    def make() -> VectorTable:
-        return smiles_vectors(*two_columns(read_prior(path), names, path), n, str(path))
-
-    return _embed(make, path, out, {"kind": "smiles", "n": n, "columns": names}, screen, overwrite)
 
 
 def embed_expression(config: Path, overrides: list[str], out: Path, n: int, *, overwrite: bool) -> Path:

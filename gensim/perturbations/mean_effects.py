@@ -1,6 +1,5 @@
 """The mean effect of every training condition, and what it says about conditions that were not measured."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
+from gensim.perturbations.condition_file import load_by_condition, save_by_condition
 from gensim.perturbations.measured import MeasuredConditions
 from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray, blocks
@@ -75,14 +73,12 @@ class MeanEffects:
         return self._means[key]
 
     def save(self, path: Path) -> None:
-        keys = json.dumps([condition.key for condition in self.conditions])
-        save_file({"delta": self.delta}, path, metadata={"conditions": keys})
+        save_by_condition(path, self.conditions, {"delta": self.delta})
 
     @classmethod
     def load(cls, path: Path) -> "MeanEffects":
-        with safe_open(path, framework="numpy") as file:
-            keys = json.loads(file.metadata()["conditions"])
-        return cls(tuple(Condition.from_key(key) for key in keys), load_file(path)["delta"])
+        conditions, arrays = load_by_condition(path)
+        return cls(conditions, arrays["delta"])
 
 
 Shrinkage = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]

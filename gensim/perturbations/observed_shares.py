@@ -1,6 +1,5 @@
 """What was counted of every gene in every condition, and how sure that is."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
+from gensim.perturbations.condition_file import load_by_condition, save_by_condition
 from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray
 
@@ -78,15 +76,13 @@ class ObservedShares:
         return steadied(own.variance, int(self.n[k]), self.variance[c], int(self.n[c]))
 
     def save(self, path: Path) -> None:
-        keys = json.dumps([condition.key for condition in self.conditions])
         arrays = {"n": self.n, "log_share": self.log_share, "variance": self.variance}
-        save_file(arrays, path, metadata={"conditions": keys})
+        save_by_condition(path, self.conditions, arrays)
 
     @classmethod
     def load(cls, path: Path) -> "ObservedShares":
-        with safe_open(path, framework="numpy") as file:
-            keys = json.loads(file.metadata()["conditions"])
-        return cls(tuple(Condition.from_key(key) for key in keys), **load_file(path))
+        conditions, arrays = load_by_condition(path)
+        return cls(conditions, **arrays)
 
 
 def observe_shares(

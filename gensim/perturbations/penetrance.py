@@ -1,6 +1,5 @@
 """The share of a condition's cells in which its perturbation takes effect; the others look like control cells."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import gaussian_kde
 from sklearn.covariance import ledoit_wolf
 
+from gensim.perturbations.condition_file import load_by_condition, save_by_condition
 from gensim.perturbations.measured import MeasuredConditions
 from gensim.seeding import numpy_generator
 from gensim.types import Condition, FloatArray, IntArray, blocks, spread
@@ -67,14 +65,12 @@ class Penetrance:
         return np.array([self.of(condition) for condition in conditions], dtype=np.float32)
 
     def save(self, path: Path) -> None:
-        keys = json.dumps([condition.key for condition in self.conditions])
-        save_file({"share": self.share}, path, metadata={"conditions": keys})
+        save_by_condition(path, self.conditions, {"share": self.share})
 
     @classmethod
     def load(cls, path: Path) -> "Penetrance":
-        with safe_open(path, framework="numpy") as file:
-            keys = json.loads(file.metadata()["conditions"])
-        return cls(tuple(Condition.from_key(key) for key in keys), load_file(path)["share"])
+        conditions, arrays = load_by_condition(path)
+        return cls(conditions, arrays["share"])
 
 
 def response(responds: NDArray[np.bool_], share: FloatArray) -> FloatArray:
