@@ -114,8 +114,9 @@ def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float |
 def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
     """condition -> row -> metric -> value, of the energy distances."""
     keys = [metric.key for metric in CATALOGUE if metric.key.startswith("energy_distance")]
+    rows = [row for row in ROWS if any(name == row for name, _ in evaluation.group("all").averages)]
     return {
-        r.condition.label: {row: {key: r.measurements[row, key].value for key in keys} for row in ROWS}
+        r.condition.label: {row: {key: r.measurements[row, key].value for key in keys} for row in rows}
         for r in evaluation.results
     }
 

@@ -1,7 +1,7 @@
 """The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class EvaluationInputs:
         space: principal components fitted on training cells.
         effects: mean effects of the training conditions over genes; None: no training-mean row, no seen and unseen.
         maps: maps between Gaussians in the principal components of `space`; None: no Gaussian-map row.
+        regressions: by the row, one of `REGRESSIONS`: the same effects with what a regression makes of perturbations
+            that training did not have.
 
     Raises:
         DataError: a source or the effects are over other genes; the first difference is named.
@@ -59,6 +61,7 @@ class EvaluationInputs:
     space: MetricSpace
     effects: MeanEffects | None = None
     maps: GaussianMaps | None = None
+    regressions: Mapping[str, MeanEffects] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("prediction", "truth", "controls"):
@@ -74,7 +77,8 @@ def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max
 
     Rows: `no_change` (held-back controls of the same context, drawn without replacement, at most as many as predicted
     cells), `training_mean` (the same controls moved by the mean training effect), `gaussian_map` (these stretched by
-    the map between Gaussians), `replicate` and `model`.
+    the map between Gaussians), `nearest`, `ridge` and `kernel_ridge` (the same controls moved by what these regressions
+    make of the training effects), `replicate` and `model`.
 
     In each of `n_repeats` seeded repeats the real cells of a condition are split in two halves. One half is what every
     row is compared with; of the other, the replicate takes at most as many cells as were predicted, *without*
@@ -223,6 +227,9 @@ def _fixed_rows(
             components = inputs.space.components.components
             mapped = inputs.maps.simulate(drawn, inputs.space.project(drawn), components, condition, inputs.effects)
             yield GAUSSIAN_MAP, Side(mapped, inputs.space.project(mapped), drawn_mean, drawn)
+    for row, effects in inputs.regressions.items():
+        moved = TrainingMean(effects).simulate(drawn, condition)
+        yield row, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
     x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
     yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control), tested_against)
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -24,10 +24,12 @@ from gensim.data.splits import Role, read_used_cells
 from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.report import write_report
-from gensim.metrics.results import Evaluation
+from gensim.metrics.results import REGRESSIONS, Evaluation
 from gensim.metrics.space import MetricSpace
+from gensim.perturbations.choose_regression import Judged, choose_regression
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import single_perturbations
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.simulator import Simulator
 from gensim.solvers.base import Solver
@@ -41,6 +43,7 @@ from gensim.training.reconstruction import what_latents_hold
 from gensim.training.reflow_stage import TEACHER_SOLVER, keep_student, reflow_stage
 from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, OBSERVED_SHARES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
+from gensim.types import Condition
 
 log = logging.getLogger("gensim")
 
@@ -145,12 +148,13 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: S
     )
     most = config.training.validation_cells_per_condition
     tasks = make_tasks(cells.condition_of, cells.control_of, rows[Role.VALIDATION], cells.controls, most)
+    trained_on = set(np.unique(cells.condition_of[rows[Role.TRAIN]]).tolist())
+    of_new = not trained_on & {task.condition for task in tasks}
+    population_cells = build.population_cells(config)
     return Trainer(
         transport=build.build_transport(config, codebook, latents.shape[1]),
         sampler=sampler,
-        validation=Validation(
-            tasks, latents, conditions, batch_codes, solver, config.seed, build.population_cells(config)
-        ),
+        validation=Validation(tasks, latents, conditions, batch_codes, solver, config.seed, population_cells, of_new),
         cells=cells,
         config=config.training,
         seed=config.seed,
@@ -271,19 +275,34 @@ def evaluate_cells(
     real, n_left_out = leave_out(real, used)
     if n_left_out:
         log.info("%d cells of %s were used in training and are left out", n_left_out, truth)
+    effects = MeanEffects.load(folder.prepared / IN_GENES)
+    regressions = _regressions(Codebook.load(folder.prepared), effects, real.conditions)
     inputs = EvaluationInputs(
         prediction=source(cells),
         truth=real,
         controls=leave_out(source(controls or folder.held_out), used)[0],
         space=space,
-        effects=MeanEffects.load(folder.prepared / IN_GENES),
+        effects=effects,
         maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
+        regressions={row: informed for row, (informed, _) in regressions.items()},
     )
     evaluation = evaluate(inputs, seed)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
-    notes = [_reconstruction_note(folder)]
+    notes = [_reconstruction_note(folder), *(f"{row}: {judged.in_words()}" for row, (_, judged) in regressions.items())]
     write_report(evaluation, target, {**provenance, "run": str(run), "cells": str(cells)}, notes)
     return evaluation, target
+
+
+def _regressions(
+    codebook: Codebook, effects: MeanEffects, conditions: Iterable[Condition]
+) -> dict[str, tuple[MeanEffects, Judged]]:
+    """By the row, what each kind of regression, at its best settings, makes of effects; none where nothing is asked
+    that training did not have, or where vectors cannot tell."""
+    alone = set(single_perturbations(effects.conditions))
+    if codebook.table.is_one_hot or all(set(c.perturbations) <= alone for c in conditions):
+        return {}
+    judged = {row: choose_regression(effects, effects, codebook.table, [row]) for row in REGRESSIONS}
+    return {row: (codebook.informed(effects, best.regression), best) for row, best in judged.items()}
 
 
 def _reconstruction_note(run: RunFolder) -> str:

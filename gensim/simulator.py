@@ -36,6 +36,7 @@ from gensim.training.run_folder import (
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
+    REGRESSION,
     CellIndex,
     RunFolder,
 )
@@ -136,7 +137,7 @@ class Simulator:
             compile_fields(transport, on)
         autoencoder = autoencoder.to(on).eval()
         measures_all = config.data.library_size_column is None and genes["genes"] == genes["all_genes"]
-        decoder = _decoder(config, folder, autoencoder, measures_all)
+        decoder = _decoder(config, folder, codebook, autoencoder, measures_all)
         engine = Engine(
             Guided(transport, config.guidance) if config.guidance != 1 else transport,
             autoencoder,
@@ -194,7 +195,14 @@ class Simulator:
     def weights_digest(self) -> str:
         """Of all files that were fitted: cells of two models are not put into one store."""
         made = hashlib.blake2b(digest_size=16)
-        fitted = ("autoencoder.safetensors", "vectors.npz", "codebook.json", Codebook.PENETRANCE, IN_LATENTS)
+        fitted = (
+            "autoencoder.safetensors",
+            "vectors.npz",
+            "codebook.json",
+            Codebook.PENETRANCE,
+            IN_LATENTS,
+            REGRESSION,
+        )
         maybe = (
             self.run.gene_effects,
             *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_THETA, ON_LIBRARY_SIZE)),
@@ -259,11 +267,16 @@ class Simulator:
         )
 
 
-def _decoder(config: Config, run: RunFolder, autoencoder: Autoencoder, measures_all: bool) -> Decoder:
+def _decoder(
+    config: Config, run: RunFolder, codebook: Codebook, autoencoder: Autoencoder, measures_all: bool
+) -> Decoder:
     """How the cells of a run come out of its latents."""
 
+    def known(path: Path) -> MeanEffects:
+        return codebook.informed(MeanEffects.load(path))
+
     def effects(path: Path) -> MeanEffects | None:
-        return MeanEffects.load(path) if config.anchor != "none" and path.is_file() else None
+        return known(path) if config.anchor != "none" and path.is_file() else None
 
     if not isinstance(autoencoder, CountAutoencoder):
         outside = effects(run.prepared / OUTSIDE_LATENTS)
@@ -275,8 +288,8 @@ def _decoder(config: Config, run: RunFolder, autoencoder: Autoencoder, measures_
     return CountDecoder(
         autoencoder,
         gene_effects=effects(run.gene_effects),
-        theta_effects=MeanEffects.load(theta) if (theta := run.prepared / ON_THETA).is_file() else None,
-        library_effects=MeanEffects.load(run.prepared / ON_LIBRARY_SIZE) if predicted else None,
+        theta_effects=known(theta) if (theta := run.prepared / ON_THETA).is_file() else None,
+        library_effects=known(run.prepared / ON_LIBRARY_SIZE) if predicted else None,
         guidance=config.guidance,
         carried=counting.noise == "carried",
         measures_all=measures_all,

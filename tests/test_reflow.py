@@ -184,7 +184,7 @@ def work(tmp_path_factory):
     small_runs.config(folder / "config.yaml", folder / "run", folder / "screen.h5ad")
     with pytest.MonkeyPatch.context() as patch:
         judged = Progress.judged
-        patch.setattr(Progress, "judged", lambda progress, distance: judged(progress, -progress.step))
+        patch.setattr(Progress, "judged", lambda progress, _, surely: judged(progress, [-progress.step], surely))
         train(folder / "whole", folder / "config.yaml", *TWO_STAGES)
         train(folder / "one", folder / "config.yaml", *AS_THE_TEACHER)
         yield folder

@@ -9,12 +9,13 @@ import pytest
 
 from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.report import as_csv, as_json, as_text, write_report
-from gensim.metrics.results import ROWS, ConditionResult, Evaluation, Measurement, summarise
+from gensim.metrics.results import REGRESSIONS, ROWS, ConditionResult, Evaluation, Measurement, summarise
 from gensim.metrics.scores import Estimate
 from gensim.types import Condition
 
 KEYS = [metric.key for metric in CATALOGUE]
 VALUES = {"no_change": 5.0, "training_mean": 4.0, "gaussian_map": 3.0, "replicate": 1.0, "model": 2.0}
+VALUES |= dict.fromkeys(REGRESSIONS, 3.5)
 NEVER = Condition(("never",), (("donor", "D, 1"),))
 
 
@@ -98,14 +99,14 @@ def test_text_has_a_line_per_metric_that_two_hundred_columns_hold(evaluation):
     assert max(len(line) for line in lines) <= 200
     start = lines.index("all: 2 conditions")
     table = lines[start : lines.index("all: scores")]
-    assert table[2].split() == ["metric", *VALUES]
+    assert table[2].split() == ["metric", *ROWS]
     heads = {metric.key: line for metric in CATALOGUE for line in table if line.split()[:1] == [metric.key]}
-    assert list(heads) == KEYS, "each on one line, though five rows have intervals"
+    assert list(heads) == KEYS, "each on one line, though eight rows have intervals"
     assert heads["variance_ratio"].split()[1] == "→1"
     assert heads["des_wilcoxon"].split()[1] == "↑"
     assert heads["l2_delta"].split()[1:4] == ["↓", "5.5", "[5,"]
     scored = lines[lines.index("all: scores") : lines.index("seen: 1 conditions")]
-    assert scored[2].split() == ["metric", "training_mean", "gaussian_map", "model"]
+    assert scored[2].split() == ["metric", "training_mean", "gaussian_map", *REGRESSIONS, "model"]
     assert not any("pearson_delta" in line or "variance_ratio" in line for line in scored)
     assert "c2st_auc_forest is taken in 1 of the 5 repeats" in lines
 

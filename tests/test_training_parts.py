@@ -48,10 +48,20 @@ def test_early_on_the_average_forgets_fast():
 
 
 def test_a_lower_distance_is_a_gain():
-    progress = Progress(step=10).judged(0.5)
+    progress = Progress(step=10).judged([0.25, 0.75], surely=False)
     assert (progress.best_step, progress.best_distance, progress.validations_since_best) == (10, 0.5, 0)
-    assert progress.judged(0.5).validations_since_best == 1
-    assert progress.judged(0.4).best_distance == 0.4
+    assert progress.judged([0.5, 0.5], surely=False).validations_since_best == 1
+    assert progress.judged([0.1, 0.7], surely=False).best_distance == pytest.approx(0.4)
+
+
+def test_of_new_conditions_a_gain_must_exceed_its_standard_error():
+    """Gains 0.3 and 0.1 have mean 0.2 and standard error 0.1; 0.3 and -0.1 have mean 0.1 and standard error 0.2."""
+    untrained = Progress().judged([1.0, 1.0], surely=True)
+    assert untrained.best_step == 0
+    assert untrained.judged([0.7, 0.9], surely=True).best_distance == pytest.approx(0.8)
+    doubtful = untrained.judged([0.7, 1.1], surely=True)
+    assert (doubtful.best_distance, doubtful.validations_since_best) == (1.0, 1)
+    assert untrained.judged([0.7, 1.1], surely=False).best_distance == pytest.approx(0.9)
 
 
 def stepped(steps: int, folder=None, resume_at=None) -> torch.nn.Module:

@@ -17,6 +17,9 @@ from gensim.errors import ConfigError, SplitError, listing, nearest
 from gensim.seeding import derive
 from gensim.types import Condition
 
+FEWEST_FOR_VALIDATION = 10
+"""Perturbations, or combinations, from which whole ones are held back for validation."""
+
 Pair = tuple[str, tuple[str, ...]]
 
 
@@ -48,6 +51,38 @@ def held_out_conditions(screen: Screen, config: SplitConfig, seed: int) -> tuple
         return [c for c in perturbed if _value(c, test.column) in contexts], []
     pairs = _grid(screen, perturbed, test, seed)
     return [c for c in perturbed if (_value(c, test.column), c.perturbations) in pairs], []
+
+
+def validation_conditions(
+    screen: Screen, config: SplitConfig, held_out: Sequence[Condition], seed: int
+) -> list[Condition]:
+    """The conditions that are held back whole for validation, so that training stops where the model is best at what it
+    will be asked: where perturbations, or combinations, are held out, a share of those that are left; else none.
+
+    Conditions of fewer than ten perturbations (combinations) give cells to validation, and none goes whole.
+
+    Args:
+        held_out: whole conditions that are held out for the final score.
+    """
+    gone = set(held_out)
+    left = [condition for condition in screen.conditions if not condition.is_control and condition not in gone]
+    if isinstance(config.test, PerturbationSplit):
+        known = sorted({name for condition in left for name in condition.perturbations})
+        drawn = set(_drawn_for_validation(known, config.validation_fraction, seed))
+        return [condition for condition in left if drawn & set(condition.perturbations)]
+    if isinstance(config.test, CombinationSplit):
+        join = screen.combination_separator.join
+        combinations = {join(c.perturbations): c.perturbations for c in left if len(c.perturbations) > 1}
+        names = _drawn_for_validation(sorted(combinations), config.validation_fraction, seed)
+        wanted = {combinations[name] for name in names}
+        # A member that occurs nowhere else would be unknown to training.
+        known_apart = {name for c in left if c.perturbations not in wanted for name in c.perturbations}
+        return [c for c in left if c.perturbations in wanted and set(c.perturbations) <= known_apart]
+    return []
+
+
+def _drawn_for_validation(known: list[str], fraction: float, seed: int) -> list[str]:
+    return _drawn(known, fraction, seed, "validation") if len(known) >= FEWEST_FOR_VALIDATION else []
 
 
 def _perturbations(perturbed: list[Condition], test: PerturbationSplit, seed: int) -> list[str]:

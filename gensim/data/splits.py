@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gensim.atomic import atomic_path, write_json
 from gensim.config import CellShareSplit, SplitConfig
-from gensim.data.hold_out import held_out_conditions
+from gensim.data.hold_out import held_out_conditions, validation_conditions
 from gensim.data.screen import Screen
 from gensim.errors import SplitError, listing
 from gensim.seeding import digest, numpy_generator
@@ -51,14 +51,16 @@ class Split:
 def make_split(screen: Screen, config: SplitConfig, seed: int) -> Split:
     """Give every cell of the screen a role; the same seed gives the same roles, in whatever order the cells come.
 
-    Conditions that are held out whole give no cell to training. Of the others, and of the controls of every context,
-    shares of cells are taken, alike from every experimental batch as far as numbers allow. A condition with few cells
-    first keeps one for training, then gives one to be held out (where it is shared), then one to validation.
+    Conditions that are held out, or held back for validation, whole give no cell to training. Of the controls of every
+    context shares of cells are taken, and of the other conditions too where validation has no whole ones, alike from
+    every experimental batch as far as numbers allow. A condition with few cells first keeps one for training, then
+    gives one to be held out (where it is shared), then one to validation.
 
     Raises:
         ConfigError, SplitError: see `held_out_conditions` and `check_split`.
     """
     whole, names = held_out_conditions(screen, config, seed)
+    validation = set(validation_conditions(screen, config, whole, seed))
     of_cells = config.test.fraction if isinstance(config.test, CellShareSplit) else 0.0
     held_out = set(whole)
     role = np.full(len(screen), Role.TRAIN, dtype=np.int8)
@@ -67,9 +69,14 @@ def make_split(screen: Screen, config: SplitConfig, seed: int) -> Split:
         if condition in held_out:
             role[rows] = Role.HELD_OUT
             continue
+        if condition in validation:
+            role[rows] = Role.VALIDATION
+            continue
         ordered = _shuffled(screen, rows, condition, seed)
         share = config.control_fraction if condition.is_control else of_cells
         n_held_out, n_validation = _shares(len(rows), share, config.validation_fraction)
+        if validation and not condition.is_control:
+            n_validation = 0
         role[ordered[:n_held_out]] = Role.HELD_OUT
         role[ordered[n_held_out : n_held_out + n_validation]] = Role.VALIDATION
     definition = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
@@ -9,8 +10,11 @@ from gensim.types import Condition, FloatArray
 
 NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP = "no_change", "training_mean", "gaussian_map"
 REPLICATE, MODEL = "replicate", "model"
-ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, REPLICATE, MODEL)
-SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, MODEL)
+REGRESSIONS: tuple[Literal["nearest", "ridge", "kernel_ridge"], ...] = ("nearest", "ridge", "kernel_ridge")
+ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, REPLICATE, MODEL)
+SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, MODEL)
+"""Rows that an evaluation may have. `REGRESSIONS` are there where perturbations that training did not have alone are
+scored and vectors tell which others are like them."""
 REAL = "real"
 
 

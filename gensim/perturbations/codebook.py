@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,9 @@ import torch
 
 from gensim.errors import CheckpointError
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import single_perturbations
 from gensim.perturbations.penetrance import Penetrance
+from gensim.perturbations.regression import Regression, Weights
 from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition, ConditionBatch
 
@@ -29,6 +31,7 @@ class Codebook:
         table: a vector per perturbation.
         effects: mean effects in the latent space.
         penetrance: share of the cells in which they show.
+        regression: what says from vectors what a perturbation does that was not measured; None where none can.
     """
 
     context_columns: tuple[str, ...]
@@ -37,6 +40,7 @@ class Codebook:
     table: VectorTable
     effects: MeanEffects
     penetrance: Penetrance
+    regression: Regression | None = None
 
     PENETRANCE: ClassVar[str] = "penetrance.safetensors"
 
@@ -49,6 +53,7 @@ class Codebook:
         table: VectorTable,
         effects: MeanEffects,
         penetrance: Penetrance,
+        regression: Regression | None = None,
     ) -> "Codebook":
         """The vocabulary of the perturbed training conditions.
 
@@ -58,7 +63,16 @@ class Codebook:
         table.require(p for condition in training_conditions for p in condition.perturbations)
         seen = [dict(condition.context) for condition in training_conditions]
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
-        return cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance)
+        book = cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance, regression)
+        return replace(book, effects=book.informed(effects))
+
+    def informed(self, effects: MeanEffects, regression: Regression | None = None) -> MeanEffects:
+        """Mean effects, in any space, with a regression for perturbations that they do not hold: the codebook's own,
+        unless another is given."""
+        regression, alone = regression or self.regression, single_perturbations(effects.conditions)
+        if regression is None or not alone:
+            return effects
+        return effects.informed(Weights(regression, self.table, alone))
 
     def encode(self, conditions: Sequence[Condition]) -> ConditionBatch:
         """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
@@ -104,6 +118,7 @@ class Codebook:
             "contexts": self.contexts,
             "batches": self.batches,
             "vector_source": self.table.source,
+            "regression": None if self.regression is None else asdict(self.regression),
         }
         (folder / "codebook.json").write_text(json.dumps(words, indent=1))
         np.savez(folder / "vectors.npz", names=np.asarray(self.table.names, np.str_), vectors=self.table.vectors)
@@ -119,11 +134,14 @@ class Codebook:
                 table = VectorTable(names, arrays["vectors"], words["vector_source"])
         except (OSError, KeyError, ValueError) as error:
             raise CheckpointError(f"run {str(folder)!r} has no readable codebook: {error}; train it again") from error
-        return cls(
+        regression = words["regression"]
+        book = cls(
             tuple(words["context_columns"]),
             tuple(tuple(values) for values in words["contexts"]),
             tuple(words["batches"]),
             table,
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
             Penetrance.load(folder / cls.PENETRANCE),
+            None if regression is None else Regression(**regression),
         )
+        return replace(book, effects=book.informed(book.effects))

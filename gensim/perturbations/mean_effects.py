@@ -1,7 +1,7 @@
 """The mean effect of every training condition, and what it says about conditions that were not measured."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gensim.perturbations.condition_file import load_by_condition, save_by_condition
 from gensim.perturbations.measured import MeasuredConditions
+from gensim.perturbations.regression import Weights
 from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
@@ -23,54 +24,37 @@ class MeanEffects:
     Args:
         conditions: K training conditions, none of them control.
         delta: (K, F) float32, in whatever space the means were taken (genes as log1p CP10k, or latents).
+        regression: over the perturbations that `conditions` hold alone, for others; None for none.
     """
 
     conditions: tuple[Condition, ...]
     delta: FloatArray
+    regression: Weights | None = field(default=None, compare=False)
     _measured: MeasuredConditions = field(init=False, repr=False, compare=False)
-    _means: dict[tuple[int, ...], FloatArray] = field(init=False, repr=False, compare=False)
+    _shifts: dict[tuple[tuple[int, float], ...], FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_means", {})
-        object.__setattr__(self, "_measured", MeasuredConditions(self.conditions))
+        object.__setattr__(self, "_shifts", {})
+        object.__setattr__(self, "_measured", MeasuredConditions(self.conditions, self.regression))
 
     def shift(self, condition: Condition) -> FloatArray:
-        """(F,) expected effect of `condition`, from the most specific training knowledge there is.
+        """(F,) expected effect of `condition`, from the most specific training knowledge there is; 0 for control.
 
-        In this order: control is 0; the condition itself; the mean over training conditions with the same
-        perturbations and context at other doses; the same perturbations in other contexts, at this dose where there
-        are such; for a combination the sum of its members' shifts, where each member was seen; the mean of all
-        training conditions of the context; the mean of all training conditions. Every mean gives each condition the
-        same weight.
+        See `MeasuredConditions.weights`: the condition itself, or others with the same perturbations, or the sum of the
+        members of a combination; what was never measured by regression, or as the mean of what was.
         """
-        if condition.is_control or not self.conditions:
+        weights = tuple(self._measured.weights(condition).items())
+        if not weights:
             return np.zeros(self.delta.shape[1], dtype=np.float32)
-        specific = self._specific(condition)
-        if specific is not None:
-            return specific
-        if len(condition.perturbations) > 1:
-            singles = [Condition((name,), condition.context, condition.dose) for name in condition.perturbations]
-            seen = [member for single in singles if (member := self._specific(single)) is not None]
-            if len(seen) == len(singles):
-                total: FloatArray = np.stack(seen).sum(axis=0, dtype=np.float32)
-                return total
-        same_context = [k for k, c in enumerate(self.conditions) if c.context == condition.context]
-        return self._mean(same_context or list(range(len(self.conditions))))
+        # Unseen conditions ask for the same sum over many rows again and again.
+        if weights not in self._shifts:
+            rows, weight = (list(part) for part in zip(*weights, strict=True))
+            self._shifts[weights] = (np.array(weight) @ self.delta[rows].astype(np.float64)).astype(np.float32)
+        return self._shifts[weights]
 
-    def _specific(self, condition: Condition) -> FloatArray | None:
-        """The mean over the nearest conditions with exactly these perturbations; None where there is none."""
-        nearest = self._measured.like(condition)
-        return self._mean(nearest) if nearest else None
-
-    def _mean(self, rows: list[int]) -> FloatArray:
-        if len(rows) == 1:
-            only: FloatArray = self.delta[rows[0]]
-            return only
-        # Unseen conditions ask for the same mean over many rows again and again.
-        key = tuple(rows)
-        if key not in self._means:
-            self._means[key] = self.delta[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
-        return self._means[key]
+    def informed(self, regression: Weights | None) -> "MeanEffects":
+        """The same effects with a regression for perturbations that were not measured."""
+        return replace(self, regression=regression)
 
     def save(self, path: Path) -> None:
         save_by_condition(path, self.conditions, {"delta": self.delta})

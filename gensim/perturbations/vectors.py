@@ -1,6 +1,6 @@
 """Tables of perturbation vectors: reading, checking, and the names they know."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,17 @@ class VectorTable:
         if bad:
             raise DataError(f"vectors of {self.source} are not finite for {listing(bad)}; drop or fill these rows")
 
+    def of(self, names: Sequence[str]) -> FloatArray:
+        """(n, F) vectors of names that the table has."""
+        row = {name: i for i, name in enumerate(self.names)}
+        vectors: FloatArray = self.vectors[[row[name] for name in names]]
+        return vectors
+
+    @property
+    def is_one_hot(self) -> bool:
+        """Whether there are no vectors but of the perturbations seen in training, none like another."""
+        return self.source == ONE_HOT
+
     def require(self, perturbations: Iterable[str]) -> None:
         """Refuse perturbations without a vector.
 
@@ -56,7 +67,7 @@ class VectorTable:
             remedy = (
                 "one_hot knows no others: train with perturbation.vectors.kind=table and vectors for all of them, or "
                 "leave them out (of the request; when training, hold out cells, combinations or contexts instead)"
-                if self.source == ONE_HOT
+                if self.is_one_hot
                 else "add rows for them, or leave them out"
             )
             raise DataError(

@@ -1,11 +1,14 @@
 """Checkpoints: safetensors and JSON, written whole or not at all, enough to go on as if nothing had happened."""
 
 import json
+import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,6 +28,7 @@ class Progress:
         best_step, best_distance: of the best validation so far.
         validations_since_best: for early stopping.
         seconds: spent in training, over all sessions.
+        untrained: energy distances of the first validation, one per task.
     """
 
     step: int = 0
@@ -32,10 +36,23 @@ class Progress:
     best_distance: float = float("inf")
     validations_since_best: int = 0
     seconds: float = 0.0
+    untrained: tuple[float, ...] = ()
 
-    def judged(self, distance: float) -> "Progress":
-        """The progress after a validation: a lower energy distance is a gain."""
-        if distance < self.best_distance:
+    def judged(self, distances: Sequence[float], surely: bool) -> "Progress":
+        """The progress after a validation: a lower mean energy distance is a gain.
+
+        Args:
+            distances: one per task.
+            surely: only what is better than the untrained network by more than the standard error of that difference
+                over tasks is a gain.
+        """
+        if not self.untrained:
+            return replace(
+                self, untrained=tuple(distances), best_step=self.step, best_distance=float(np.mean(distances))
+            )
+        distance, gains = float(np.mean(distances)), np.subtract(self.untrained, distances)
+        margin = gains.std(ddof=1) / math.sqrt(len(gains)) if surely and len(gains) > 1 else -math.inf
+        if distance < self.best_distance and gains.mean() > margin:
             return replace(self, best_step=self.step, best_distance=distance, validations_since_best=0)
         return replace(self, validations_since_best=self.validations_since_best + 1)
 
@@ -75,7 +92,8 @@ def load_checkpoint(
         optimiser.state[parameter] = {
             key: value if key == "step" else value.to(parameter.device) for key, value in state.items()
         }
-    return Progress(**json.loads((newest / "progress.json").read_text()))
+    words = json.loads((newest / "progress.json").read_text())
+    return Progress(**{**words, "untrained": tuple(words["untrained"])})
 
 
 def save_weights(path: Path, module: nn.Module, metadata: dict[str, str] | None = None) -> None:

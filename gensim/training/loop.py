@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -154,14 +155,15 @@ class Trainer:
         """Score the averaged weights; keep them if they are the best so far."""
         accelerator = self.accelerator
         part = slice(accelerator.process_index, None, accelerator.num_processes)
-        total = torch.tensor(self.validation.total_distance(average.module, part), dtype=torch.float64)
-        total = accelerator.reduce(total.to(accelerator.device, _sum_type(accelerator.device)), reduction="sum")
-        distance = float(total) / len(self.validation.tasks)
+        found = torch.from_numpy(self.validation.distances(average.module, part))
+        found = accelerator.reduce(found.to(accelerator.device, _sum_type(accelerator.device)), reduction="sum")
+        distances = found.tolist()
+        distance = float(np.mean(distances))
         if not math.isfinite(distance):
             raise TrainingError(
                 f"the validation distance is {distance} at step {progress.step}; lower the learning rate"
             )
-        judged = progress.judged(distance)
+        judged = progress.judged(distances, surely=self.validation.of_new)
         if accelerator.is_main_process and judged.best_step == judged.step:
             save_weights(self.folder.best, average.module, {"step": str(judged.step)})
         self._log(progress.step, {"validation_energy_distance": distance})

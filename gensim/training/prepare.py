@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
+from gensim.perturbations.choose_regression import Judged, choose_regression
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
@@ -39,6 +40,7 @@ from gensim.training.run_folder import (
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
+    REGRESSION,
     CellIndex,
     RunFolder,
 )
@@ -121,21 +123,36 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             return fit_mean_effects(read, screen.condition_of, screen.conditions, cells, shrink=shrink)
 
         # Validation judges with effects that it did not see; what is simulated afterwards has the best there are.
-        seen = np.isin(screen.condition_of, np.unique(screen.condition_of[rows[Role.TRAIN]]))
-        not_held_out = np.flatnonzero((split.role != Role.HELD_OUT) & seen)
+        not_held_out = np.flatnonzero(split.role != Role.HELD_OUT)
 
         def responders(cells: IntArray) -> Responders:
             if config.anchor != "responders":
                 return Responders(ALL_RESPOND, np.ones(len(latents), np.float32), cells)
             return fit_penetrance(lambda of: latents[of], screen.condition_of, screen.conditions, cells)
 
-        in_latents = effects(lambda cells: latents[cells], rows[Role.TRAIN], shrink=shrink_together)
+        def in_latents(cells: IntArray) -> tuple[MeanEffects, Judged | None]:
+            """Effects, and what tells from them what other perturbations do."""
+
+            def read(of: IntArray) -> FloatArray:
+                return latents[of]
+
+            used = effects(read, cells, shrink=shrink_together)
+            if vectors.is_one_hot:
+                return used, None
+            return used, choose_regression(effects(read, cells, shrink=None), used, vectors)
+
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
+        judging, chosen = in_latents(rows[Role.TRAIN])
+        regression = None if chosen is None else chosen.regression
         vocabulary = (training, config.data.context_columns, batches, vectors)
-        Codebook.fit(*vocabulary, in_latents, of_training.penetrance).save(folder)
+        Codebook.fit(*vocabulary, judging, of_training.penetrance, regression).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
-        effects(lambda cells: latents[cells], not_held_out, shrink=shrink_together).save(folder / IN_LATENTS)
+        simulating, chosen = in_latents(not_held_out)
+        simulating.save(folder / IN_LATENTS)
+        write_json(folder / REGRESSION, {} if chosen is None else asdict(chosen))
+        if chosen is not None:
+            log.info("%s", chosen.in_words())
         if not isinstance(autoencoder, CountAutoencoder):
             outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
             outside.save(folder / OUTSIDE_LATENTS)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gensim.data.pairs import draw_population
 from gensim.errors import SplitError
@@ -55,12 +56,13 @@ def make_tasks(
 
 
 class Validation:
-    """Mean energy distance over the tasks, in the latent space.
+    """Energy distances of the tasks, in the latent space.
 
     Tasks are simulated several at once, always the same ones together, and each process takes every n-th such batch.
 
     Args:
         latents: (N, D) of all cells; conditions: (K,) codes; batch_codes: (N,) of all cells.
+        of_new: whether the tasks' conditions were held back whole, so that training has none of their cells.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Validation:
         solver: Solver,
         seed: int,
         population_cells: int = 0,
+        of_new: bool = False,
     ) -> None:
+        self.of_new = of_new
         self.tasks = tasks
         self.latents = latents
         self.conditions = conditions.to(latents.device)
@@ -82,13 +86,14 @@ class Validation:
         self.population_cells = population_cells
         self.batches = batches_of(tasks)
 
-    def total_distance(self, transport: Transport, part: slice = slice(None)) -> float:
-        """Sum of the energy distances of the tasks in the batches of `part`."""
-        return sum(
-            energy_distance(self._cells(task.targets), simulated)
+    def distances(self, transport: Transport, part: slice = slice(None)) -> NDArray[np.float64]:
+        """(T,) energy distances of the tasks in the batches of `part`; 0 for the others."""
+        found = {
+            task.condition: energy_distance(self._cells(task.targets), simulated)
             for tasks in self.batches[part]
             for task, simulated in zip(tasks, self.simulated(transport, tasks), strict=True)
-        )
+        }
+        return np.array([found.get(task.condition, 0.0) for task in self.tasks])
 
     def no_change_distance(self) -> float:
         """Mean energy distance with the control cells as prediction."""
