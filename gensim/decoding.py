@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from gensim.count_grid import draw_counts
 from gensim.errors import DataError
 from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import Likeness
 from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
 GRID_TOLERANCE = 1e-2
@@ -87,6 +88,10 @@ class Decoder(ABC):
         """(G,) what is to be known of a condition, from its first cells."""
 
     @abstractmethod
+    def informed(self, likeness: Likeness) -> "Decoder":
+        """The same decoder, told what is like conditions that were not measured."""
+
+    @abstractmethod
     def decode(self, cells: MovedCells, population: torch.Tensor | None, draw: Draw) -> DecodedCells:
         """Cells, given (n, G) what is known of each one's population, where it has to be."""
 
@@ -118,6 +123,9 @@ class LogDecoder(Decoder):
     guidance: float
     has_counts: bool
     measures_all: bool
+
+    def informed(self, likeness: Likeness) -> "LogDecoder":
+        return replace(self, outside=_informed(self.outside, likeness))
 
     def moved(self, cells: MovedCells) -> torch.Tensor:
         """(n, G) log1p CP10k, below 0 where the effect leads there."""
@@ -174,6 +182,14 @@ class CountDecoder(Decoder):
     carried: bool
     measures_all: bool
 
+    def informed(self, likeness: Likeness) -> "CountDecoder":
+        return replace(
+            self,
+            gene_effects=_informed(self.gene_effects, likeness),
+            theta_effects=_informed(self.theta_effects, likeness),
+            library_effects=_informed(self.library_effects, likeness),
+        )
+
     def population(self, cells: MovedCells) -> torch.Tensor:  # noqa: ARG002
         raise AssertionError("counts need no look at their population")
 
@@ -199,6 +215,10 @@ class CountDecoder(Decoder):
         library_size = sizes[:, 0].cpu().numpy()
         refuse_beyond_integers(cells, library_size, x.max(axis=1))
         return counted(x.astype(np.int64), library_size, self.measures_all)
+
+
+def _informed(effects: MeanEffects | None, likeness: Likeness) -> MeanEffects | None:
+    return None if effects is None else effects.informed(likeness)
 
 
 def counted(counts: IntArray, library_size: FloatArray, measures_all: bool) -> DecodedCells:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -26,10 +27,9 @@ from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.report import write_report
 from gensim.metrics.results import REGRESSIONS, Evaluation
 from gensim.metrics.space import MetricSpace
-from gensim.perturbations.choose_regression import Judged, choose_regression
+from gensim.perturbations.choose_regression import Chosen, choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.measured import single_perturbations
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.simulator import Simulator
 from gensim.solvers.base import Solver
@@ -276,7 +276,7 @@ def evaluate_cells(
     if n_left_out:
         log.info("%d cells of %s were used in training and are left out", n_left_out, truth)
     effects = MeanEffects.load(folder.prepared / IN_GENES)
-    regressions = _regressions(Codebook.load(folder.prepared), effects, real.conditions)
+    regressions = _regressions(folder.sampling_codebook(), effects, real.conditions)
     inputs = EvaluationInputs(
         prediction=source(cells),
         truth=real,
@@ -288,21 +288,30 @@ def evaluate_cells(
     )
     evaluation = evaluate(inputs, seed)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
-    notes = [_reconstruction_note(folder), *(f"{row}: {judged.in_words()}" for row, (_, judged) in regressions.items())]
+    notes = [
+        _reconstruction_note(folder),
+        *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
+    ]
     write_report(evaluation, target, {**provenance, "run": str(run), "cells": str(cells)}, notes)
     return evaluation, target
 
 
 def _regressions(
     codebook: Codebook, effects: MeanEffects, conditions: Iterable[Condition]
-) -> dict[str, tuple[MeanEffects, Judged]]:
+) -> dict[str, tuple[MeanEffects, Chosen]]:
     """By the row, what each kind of regression, at its best settings, makes of effects; none where nothing is asked
     that training did not have, or where vectors cannot tell."""
-    alone = set(single_perturbations(effects.conditions))
-    if codebook.table.is_one_hot or all(set(c.perturbations) <= alone for c in conditions):
+    contexts = None if codebook.likeness.contexts is None else codebook.likeness.contexts.table
+    if {c for c in conditions if not c.is_control} <= set(effects.conditions):
         return {}
-    judged = {row: choose_regression(effects, effects, codebook.table, [row]) for row in REGRESSIONS}
-    return {row: (codebook.informed(effects, best.regression), best) for row, best in judged.items()}
+    if codebook.table.is_one_hot and contexts is None:
+        return {}
+    rows: dict[str, tuple[MeanEffects, Chosen]] = {}
+    for row in REGRESSIONS:
+        chosen = choose_regressions(effects, codebook.table, contexts, [row])
+        likeness = replace(chosen.likeness(codebook.table, contexts), variance=effects.variances)
+        rows[row] = effects.informed(likeness), chosen
+    return rows
 
 
 def _reconstruction_note(run: RunFolder) -> str:

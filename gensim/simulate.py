@@ -33,6 +33,7 @@ from gensim.types import (
     ControlBatch,
     FloatArray,
     IntArray,
+    blocks,
     first_difference,
 )
 
@@ -208,6 +209,16 @@ class Engine:
     decoder: Decoder
     population_cells: int
     device: torch.device
+
+    @torch.no_grad()
+    def mean_latents(self, controls: Controls, rows: IntArray) -> FloatArray:
+        """(D,) mean latents of some of the control cells."""
+        total = np.zeros(self.autoencoder.n_latents)
+        for part in blocks(len(rows), CELLS_PER_SOLVE):
+            x = torch.from_numpy(controls.x[rows[part]].toarray()).to(self.device)
+            total += self.autoencoder.encode(x).double().sum(dim=0).cpu().numpy()
+        mean: FloatArray = (total / len(rows)).astype(np.float32)
+        return mean
 
     def chunks(self, plan: Plan, controls: Controls, chunk_cells: int, wanted: Iterable[int]) -> Iterator[CellChunk]:
         """The chunks of the plan whose numbers are `wanted`, `chunk_cells` cells each (a multiple of 1,024)."""

@@ -5,7 +5,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from gensim.training.run_folder import (
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
-    REGRESSION,
+    REGRESSIONS,
     CellIndex,
     RunFolder,
 )
@@ -178,11 +178,22 @@ class Simulator:
         elif not isinstance(request, Request):
             request = read_request(request, self.config.data, self.known_contexts(cells))
         plan = make_plan(request, cells, self.config.seed if seed is None else seed)
-        self.engine.codebook.encode(plan.conditions)
+        engine = self._knowing_contexts(cells, plan.conditions)
+        engine.codebook.encode(plan.conditions)
         if chunk_cells is None:
             blocks_per_chunk = BYTES_PER_CHUNK // (4 * len(self.genes) * CELLS_PER_SOLVE)
             chunk_cells = CELLS_PER_SOLVE * max(1, blocks_per_chunk)
-        return Simulation(self.engine, plan, cells, self._schema(request, plan, cells, screen.digest, chunk_cells))
+        return Simulation(engine, plan, cells, self._schema(request, plan, cells, screen.digest, chunk_cells))
+
+    def _knowing_contexts(self, controls: Controls, conditions: Sequence[Condition]) -> Engine:
+        """The engine, told what the contexts of the conditions are that the run has no control cells of."""
+        engine, known = self.engine, self.engine.codebook.likeness.contexts
+        new = {c.control for c in conditions if known is not None and not known.table.has(c.control.key)}
+        if not new:
+            return engine
+        vectors = {control.key: engine.mean_latents(controls, controls.rows_of(control)) for control in new}
+        codebook = engine.codebook.knowing_contexts(vectors)
+        return replace(engine, codebook=codebook, decoder=engine.decoder.informed(codebook.likeness))
 
     def held_out_request(self) -> Request:
         """Every perturbed condition of the held-out set with as many cells as were measured."""
@@ -201,7 +212,7 @@ class Simulator:
             "codebook.json",
             Codebook.PENETRANCE,
             IN_LATENTS,
-            REGRESSION,
+            REGRESSIONS,
         )
         maybe = (
             self.run.gene_effects,

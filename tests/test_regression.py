@@ -5,8 +5,9 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
-from gensim.perturbations.choose_regression import choose_regression
+from gensim.perturbations.choose_regression import over_contexts, over_perturbations
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.regression import (
     KINDS,
     MeasuredVectors,
@@ -21,6 +22,7 @@ from gensim.types import Condition
 RNG = np.random.default_rng(0)
 N, F = 12, 4
 NAMES = tuple(f"G{i:02d}" for i in range(N))
+ZEROS, SOME = np.zeros(N), np.linspace(0, 2, N)
 TABLE = VectorTable(NAMES, RNG.normal(size=(N, F)).astype(np.float32), "table")
 
 
@@ -43,9 +45,9 @@ def test_unit_vectors_do_not_know_lengths():
 
 def test_nearest_by_hand():
     table = VectorTable(("a", "b", "c", "new"), np.array([[0.0], [1], [10], [2]], np.float32), "line")
-    weights = Weights(Regression("nearest", neighbours=2), table, ("a", "b", "c"))
+    weights = Weights(Regression("nearest", neighbours=2), table, ("a", "b", "c"), ZEROS[:3])
     assert weights.of(["new"]).tolist() == [[0.5, 0.5, 0]]
-    everything = Weights(Regression("nearest", neighbours=20), table, ("a", "b", "c"))
+    everything = Weights(Regression("nearest", neighbours=20), table, ("a", "b", "c"), ZEROS[:3])
     assert everything.of(["new"]).tolist() == [[1 / 3, 1 / 3, 1 / 3]]
 
 
@@ -55,8 +57,8 @@ def test_kernel_ridge_is_the_mean_of_a_gaussian_process(noise):
     measured, y = NAMES[:8], RNG.normal(size=(8, 3))
     regression = Regression("kernel_ridge", noise=noise, reach=0.7)
     vectors = MeasuredVectors(TABLE, measured, unit=False)
-    process = GaussianProcessRegressor(RBF(0.7 * np.sqrt(2)), alpha=noise, optimizer=None).fit(vectors.x, y)
-    found = Weights(regression, TABLE, measured).of(NAMES[8:]) @ y
+    process = GaussianProcessRegressor(RBF(0.7 * np.sqrt(2)), alpha=noise + SOME[:8], optimizer=None).fit(vectors.x, y)
+    found = Weights(regression, TABLE, measured, SOME[:8]).of(NAMES[8:]) @ y
     np.testing.assert_allclose(found, process.predict(vectors.of(NAMES[8:])), atol=1e-8)
 
 
@@ -66,24 +68,24 @@ def test_ridge_is_ridge():
     vectors = MeasuredVectors(TABLE, measured, unit=True)
     x, new = vectors.x, vectors.of(NAMES[8:])
     expected = new @ np.linalg.solve(x.T @ x + 0.3 * np.eye(F), x.T @ y)
-    found = Weights(Regression("ridge", unit=True, noise=0.3), TABLE, measured).of(NAMES[8:]) @ y
+    found = Weights(Regression("ridge", unit=True, noise=0.3), TABLE, measured, ZEROS[:8]).of(NAMES[8:]) @ y
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
 def test_with_an_intercept_equal_effects_are_predicted_for_all():
     y = np.full((8, 1), 5.0)
     for kind in ("ridge", "kernel_ridge"):
-        weights = Weights(Regression(kind, noise=1.0, intercept=True), TABLE, NAMES[:8])
+        weights = Weights(Regression(kind, noise=1.0, intercept=True), TABLE, NAMES[:8], ZEROS[:8])
         np.testing.assert_allclose(weights.of(NAMES[8:]) @ y, 5, rtol=5e-3)
-        without = Weights(Regression(kind, noise=1.0), TABLE, NAMES[:8])
+        without = Weights(Regression(kind, noise=1.0), TABLE, NAMES[:8], ZEROS[:8])
         assert (np.abs(without.of(NAMES[8:]) @ y) < 4.9).all()
 
 
-@pytest.mark.parametrize("regression", list(candidates()), ids=str)
+@pytest.mark.parametrize("regression", list(candidates(shrunk=[True])), ids=str)
 def test_left_out_weights_are_those_of_a_fit_without_the_row(regression):
     """With vectors placed as all of them were: what is left out is the effect."""
     x = MeasuredVectors(TABLE, NAMES, regression.unit).x
-    weights = left_out_weights(regression, x)
+    weights = left_out_weights(regression, x, SOME)
     assert not np.diag(weights).any()
     for i in (0, N - 1):
         others = np.delete(np.arange(N), i)
@@ -95,7 +97,7 @@ def test_left_out_weights_are_those_of_a_fit_without_the_row(regression):
             expected[order[: regression.neighbours]] = 1 / min(regression.neighbours, N - 1)
         else:
             kernel = _kernel(regression, x)
-            noisy = kernel[np.ix_(others, others)] + regression.noise * np.eye(N - 1)
+            noisy = kernel[np.ix_(others, others)] + np.diag(regression.noise + SOME[others])
             expected = np.linalg.solve(noisy, kernel[others, i])
         np.testing.assert_allclose(weights[i, others], expected, atol=1e-6)
 
@@ -113,46 +115,77 @@ def test_informative_vectors_are_used_and_random_ones_are_not():
     names = tuple(f"P{i}" for i in range(40))
     x = rng.normal(size=(40, 5)).astype(np.float32)
     effects = effects_of(x @ rng.normal(size=(5, 30)), names)
-    informed = choose_regression(effects, effects, VectorTable(names, x, "informative"))
+    informed = over_perturbations(effects, VectorTable(names, x, "informative"))
     assert informed.unexplained < 0.05
     guess = VectorTable(names, rng.normal(size=(40, 5)).astype(np.float32), "random")
-    blind = choose_regression(effects, effects, guess)
-    assert blind.unexplained > 0.9
+    assert over_perturbations(effects, guess).unexplained > 0.9
     for kind, most in [("mean", 1.2), ("nearest", 1.2), ("ridge", 1.0), ("kernel_ridge", 1.0)]:
-        assert 0.9 < choose_regression(effects, effects, guess, [kind]).unexplained < most
+        assert 0.9 < over_perturbations(effects, guess, [kind]).unexplained < most
 
 
 def test_a_perturbation_is_left_out_in_all_its_contexts():
     """Equal effects in two contexts, vectors without information: who saw the other context would explain all."""
-    rng = np.random.default_rng(2)
-    delta = rng.normal(size=(N, 30))
-    conditions, rows = [], []
-    for context in ("x", "y"):
-        conditions += [Condition((n,), (("line", context),)) for n in NAMES]
-        rows.append(delta)
-    effects = MeanEffects(tuple(conditions), np.concatenate(rows).astype(np.float32))
-    assert choose_regression(effects, effects, TABLE).unexplained > 0.9
+    effects = in_contexts(RNG.normal(size=(N, 30)), RNG.normal(size=(N, 30)) * 0, ("x", "y"))
+    assert over_perturbations(effects, TABLE).unexplained > 0.9
+
+
+def in_contexts(common: np.ndarray, per_context: np.ndarray, contexts: tuple[str, ...], dose=None) -> MeanEffects:
+    """(N, F) effects that contexts share, plus the i-th row of (contexts, F) for all perturbations of context i."""
+    conditions = tuple(Condition((n,), (("line", c),), dose) for c in contexts for n in NAMES)
+    delta = np.concatenate([common + per_context[i] for i in range(len(contexts))])
+    return MeanEffects(conditions, delta.astype(np.float32))
+
+
+def test_a_context_is_left_out_with_all_that_it_shares_with_itself():
+    """Effects that follow a vector are predicted; where vectors say nothing, the mean of the others is best."""
+    names = tuple("stuvwxyz")
+    keys = tuple(Condition((), (("line", c),)).key for c in names)
+    x = np.linspace(-1, 1, 8)[:, None]
+    table = VectorTable(keys, x.astype(np.float32), "contexts")
+    direction = RNG.normal(size=(1, 30))
+    effects = in_contexts(0 * RNG.normal(size=(N, 30)), 3 * x @ direction, names)
+    assert over_contexts(effects, table).unexplained < 0.05
+    common = in_contexts(RNG.normal(size=(N, 30)), 0 * x @ direction, names)
+    assert over_contexts(common, table).unexplained < 1e-3
+    noise = RNG.normal(size=(len(names) * N, 30)).astype(np.float32)
+    assert over_contexts(MeanEffects(common.conditions, noise), table).unexplained > 0.95
+
+
+def test_two_contexts_are_too_few_to_choose_from():
+    keys = tuple(Condition((), (("line", c),)).key for c in "xy")
+    effects = in_contexts(RNG.normal(size=(N, 3)), np.zeros((2, 3)), ("x", "y"))
+    table = VectorTable(keys, np.eye(2, dtype=np.float32), "contexts")
+    assert over_contexts(effects, table).regression == Regression("mean")
 
 
 def test_the_share_left_unexplained_by_hand():
     """Effects 1, 2 and 6: the mean of the two others is 4, 3.5 and 1.5, so (9 + 2.25 + 20.25) / 41."""
-    effects = effects_of(np.array([[1.0], [2], [6]]), NAMES[:3])
-    assert choose_regression(effects, effects, TABLE, ["mean"]).unexplained == pytest.approx(31.5 / 41)
-    # Measured with noise, but used shrunk to one half: 2, 1.75 and 0.75 against 1, 2 and 6.
-    used = effects_of(np.array([[0.5], [1], [3]]), NAMES[:3])
-    assert choose_regression(effects, used, TABLE, ["mean"]).unexplained == pytest.approx((1 + 0.0625 + 27.5625) / 41)
+    plain = np.array([[1.0], [2], [6]], np.float32)
+    effects = effects_of(plain, NAMES[:3])
+    assert over_perturbations(effects, TABLE, ["mean"]).unexplained == pytest.approx(31.5 / 41)
+    # Shrunk to one half: 2, 1.75 and 0.75 against 1, 2 and 6 leave 28.625 of 41.
+    shrunk = MeanEffects(effects.conditions, plain / 2, plain)
+    judged = over_perturbations(shrunk, TABLE, ["mean"])
+    assert (judged.regression.shrunk, judged.unexplained) == (True, pytest.approx(28.625 / 41))
+    # An effect of variance 2 counts a third: (9 + 2.25 + 20.25 / 3) of 1 + 4 + 36 / 3.
+    noisy = MeanEffects(effects.conditions, plain, variance=np.array([0, 0, 2], np.float32))
+    assert over_perturbations(noisy, TABLE, ["mean"]).unexplained == pytest.approx(18 / 17)
 
 
 def test_two_perturbations_are_too_few_to_choose_from():
     effects = effects_of(np.array([[1.0], [2]]), NAMES[:2])
-    assert choose_regression(effects, effects, TABLE).regression == Regression("mean")
+    assert over_perturbations(effects, TABLE).regression == Regression("mean")
 
 
 def test_effects_of_nothing_choose_nothing_odd():
     effects = effects_of(np.zeros((N, 3)))
-    judged = choose_regression(effects, effects, TABLE)
+    judged = over_perturbations(effects, TABLE)
     assert judged.unexplained == 1
-    assert not effects.informed(Weights(judged.regression, TABLE, NAMES)).shift(Condition(("G00",))).any()
+    assert not informed(effects, judged.regression).shift(Condition(("G00",))).any()
+
+
+def informed(effects: MeanEffects, regression: Regression, table: VectorTable = TABLE) -> MeanEffects:
+    return effects.informed(Likeness(effects.variances, Predictor(regression, table)))
 
 
 def test_an_unmeasured_perturbation_gets_its_regression_in_its_own_context_and_dose():
@@ -161,13 +194,52 @@ def test_an_unmeasured_perturbation_gets_its_regression_in_its_own_context_and_d
     places = [((("line", "x"),), 1.0), ((("line", "y"),), 1.0), ((("line", "y"),), 2.0)]
     conditions = tuple(Condition((n,), context, dose) for context, dose in places for n in ("a", "b"))
     effects = MeanEffects(conditions, np.array([[1], [2], [3], [4], [5], [6]], np.float32))
-    informed = effects.informed(Weights(Regression("nearest"), table, ("a", "b")))
+    knowing = informed(effects, Regression("nearest"), table)
     for (context, dose), expected in zip(places, (2, 4, 6), strict=True):
-        assert informed.shift(Condition(("new",), context, dose)).tolist() == [expected]
+        assert knowing.shift(Condition(("new",), context, dose)).tolist() == [expected]
     both = Condition(("a", "new"), *places[2])
-    assert informed.shift(both).tolist() == [5 + 6]  # one measured, one by regression
+    assert knowing.shift(both).tolist() == [5 + 6]  # one measured, one by regression
     assert effects.shift(Condition(("new",), *places[2])).tolist() == [4.5]  # without one: the mean of the context
-    assert informed.shift(Condition((), places[0][0])).tolist() == [0]
+    assert knowing.shift(Condition((), places[0][0])).tolist() == [0]
+
+
+def test_plain_effects_tell_of_others_where_the_regression_says_so():
+    """A measured perturbation keeps its shrunk effect; another one gets the neighbour's plain or shrunk one."""
+    table = VectorTable(("a", "b", "new"), np.array([[0.0], [1], [1]], np.float32), "line")
+    a, b, new = (Condition((n,)) for n in ("a", "b", "new"))
+    effects = MeanEffects((a, b), np.array([[1], [2]], np.float32), np.array([[10], [20]], np.float32))
+    for shrunk, expected in ((True, 2), (False, 20)):
+        knowing = informed(effects, Regression("nearest", shrunk=shrunk), table)
+        assert knowing.shift(new).tolist() == [expected]
+        assert knowing.shift(b).tolist() == [2]
+
+
+def test_noisy_effects_weigh_less():
+    """Two equal vectors, effects 1 and 3 of variances 1 and 3: weighed by precision, (1 + 3 / 3) / (1 + 1 / 3).
+
+    The prior adds 1 to the precision: 2 / (1 + 4 / 3).
+    """
+    table = VectorTable(("a", "b", "c", "new"), np.array([[1.0, 0], [1, 0], [-1, 0], [1, 0]], np.float32), "points")
+    conditions = tuple(Condition((n,)) for n in ("a", "b", "c"))
+    effects = MeanEffects(conditions, np.array([[1], [3], [0]], np.float32), variance=np.array([1, 3, 1e6], np.float32))
+    regression = Regression("kernel_ridge", noise=1e-9, reach=1.0)
+    assert informed(effects, regression, table).shift(Condition(("new",)))[0] == pytest.approx(
+        2 / (1 + 4 / 3), rel=1e-3
+    )
+
+
+def test_a_context_without_this_perturbation_borrows_from_contexts_like_it():
+    """Context z lies at y: nearest takes y's effect; without vectors x and y count alike."""
+    x, y, z = ((("line", c),) for c in "xyz")
+    keys = tuple(Condition((), c).key for c in (x, y, z))
+    table = VectorTable(keys, np.array([[0.0], [1], [1.1]], np.float32), "contexts")
+    effects = MeanEffects((Condition(("a",), x), Condition(("a",), y)), np.array([[1], [3]], np.float32))
+    knowing = effects.informed(Likeness(contexts=Predictor(Regression("nearest"), table)))
+    assert knowing.shift(Condition(("a",), z)).tolist() == [3]
+    assert effects.shift(Condition(("a",), z)).tolist() == [2]
+    assert knowing.shift(Condition(("a",), x)).tolist() == [1]
+    unknown = Condition(("a",), (("line", "unknown"),))
+    assert knowing.shift(unknown).tolist() == [2], "a context without a vector borrows from all alike"
 
 
 def test_kinds_are_all_among_the_candidates():

@@ -1,6 +1,6 @@
-"""Which regression predicts best what a perturbation does that was left out."""
+"""Which regression predicts best what was left out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,17 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.measured import single_perturbations
+from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
 from gensim.perturbations.regression import KINDS, Kind, MeasuredVectors, Regression, candidates, left_out_weights
 from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition, spread
 
-FEWEST_PERTURBATIONS = 3
-"""To choose from; with fewer it is the mean."""
+Float64Array = NDArray[np.float64]
+
+FEWEST = 3
+"""Perturbations, or contexts, to choose from; with fewer it is the mean."""
 MOST_PERTURBATIONS = 2000
 """Of which a choice is made, evenly over the names: time grows with the cube of their number."""
 MOST_SETTINGS = 64
-"""Contexts and doses in which a choice is judged."""
+MOST_WORK = 2e10
+"""Settings times the cube of the number of names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,70 +31,147 @@ class Judged:
     regression: Regression
     unexplained: float
 
-    def in_words(self) -> str:
+    def in_words(self, of: str) -> str:
         return (
-            f"unmeasured perturbations: {self.regression}; it leaves {self.unexplained:.0%} of the effects of left-out "
-            "perturbations unexplained (no effect: 100%)"
+            f"unmeasured {of}: {self.regression}; it leaves {self.unexplained:.0%} of the effects of left-out {of} "
+            "unexplained (no effect: 100%)"
         )
 
 
-def choose_regression(
-    measured: MeanEffects, used: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS
-) -> Judged:
-    """The regression that predicts best, leaving one perturbation out after another with all its conditions.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A regression over each of them; None where there is nothing to tell one from another."""
 
-    Predictions are made of effects as they are used, and compared with effects as they were measured, whose noise is
-    the same for every candidate. Only perturbations that were measured alone take part.
+    perturbations: Judged | None
+    contexts: Judged | None
 
-    Args:
-        measured: plain mean effects of the training conditions.
-        used: the same conditions; plain, or shrunk.
-        table: has their vectors.
-        kinds: to choose from.
-    """
-    alone = np.array(single_perturbations(measured.conditions))
-    if len(alone) < FEWEST_PERTURBATIONS:
-        return Judged(Regression("mean"), 1.0)
-    names = spread(alone, MOST_PERTURBATIONS).tolist()
-    settings = list(_settings(measured, used, names))
-    vectors = {unit: MeasuredVectors(table, names, unit).x for unit in (False, True)}
-    size = sum(setting.size for setting in settings)
-    best = Judged(Regression("mean"), np.inf)
-    for regression in candidates(kinds):
-        weights = left_out_weights(regression, vectors[regression.unit])
-        unexplained = sum(setting.unexplained(weights) for setting in settings) / size if size > 0 else 1.0
-        if unexplained < best.unexplained:
-            best = Judged(regression, unexplained)
-    return best
+    def likeness(self, perturbations: VectorTable, contexts: VectorTable | None) -> Likeness:
+        """With the vectors that were looked at."""
+        of_perturbations = of_contexts = None
+        if self.perturbations is not None:
+            of_perturbations = Predictor(self.perturbations.regression, perturbations)
+        if self.contexts is not None and contexts is not None:
+            of_contexts = Predictor(self.contexts.regression, contexts)
+        return Likeness(perturbations=of_perturbations, contexts=of_contexts)
+
+    def in_words(self) -> list[str]:
+        named = {"perturbations": self.perturbations, "contexts": self.contexts}
+        return [judged.in_words(name) for name, judged in named.items() if judged is not None]
+
+
+def choose_regressions(
+    effects: MeanEffects, perturbations: VectorTable, contexts: VectorTable | None, kinds: Sequence[Kind] = KINDS
+) -> Chosen:
+    """What predicts best of the effects of training conditions, see `over_perturbations` and `over_contexts`."""
+    return Chosen(
+        None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds),
+        None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
+    )
 
 
 class _Setting(NamedTuple):
-    """Effects in one context at one dose, as inner products.
+    """Effects of n names in the same setting (names being perturbations, a context and a dose; or the other way round).
 
     Args:
-        rows: of the R perturbations the r that were measured here.
-        gram: (R, R) inner products of the effects that predictions are made of.
-        cross: (r, R) of measured effects with those. size: squared length of the measured effects.
+        x: by `Regression.unit` the (n, F) vectors.
+        gram: by `Regression.shrunk` (n, n) inner products of the effects that predictions are made of.
+        cross: by the same (n, n) of the plain effects with those.
+        v: (n,) variances, see `Regression`.
+        counts: (n,) weight of each plain effect in the judgement; 0 where it was not measured here.
+        size: weighed squared length of the plain effects.
     """
 
-    rows: NDArray[np.int64]
-    gram: NDArray[np.float64]
-    cross: NDArray[np.float64]
+    x: dict[bool, Float64Array]
+    gram: dict[bool, Float64Array]
+    cross: dict[bool, Float64Array]
+    v: Float64Array
+    counts: Float64Array
     size: float
 
-    def unexplained(self, weights: NDArray[np.float64]) -> float:
-        """Sum of |w Y - y|² over the measured effects y."""
-        w = weights[self.rows]
-        return float(((w @ self.gram) * w).sum() - 2 * (w * self.cross).sum() + self.size)
+    def unexplained(self, regression: Regression) -> float:
+        """Weighed sum of |w Y - y|² over the measured effects y."""
+        w = left_out_weights(regression, self.x[regression.unit], self.v)
+        gram, cross = self.gram[regression.shrunk], self.cross[regression.shrunk]
+        errors = ((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1)
+        return float(self.counts @ errors) + self.size
 
 
-def _settings(measured: MeanEffects, used: MeanEffects, names: Sequence[str]) -> Iterable[_Setting]:
-    row = {condition: k for k, condition in enumerate(measured.conditions)}
-    places = sorted({(c.context, c.dose) for c in row if len(c.perturbations) == 1}, key=str)
-    for i in spread(np.arange(len(places)), MOST_SETTINGS):
-        context, dose = places[i]
-        conditions = [Condition((name,), context, dose) for name in names]
-        here = np.array([r for r, condition in enumerate(conditions) if condition in row], dtype=np.int64)
-        y = np.stack([used.shift(condition) for condition in conditions]).astype(np.float64)
-        own = measured.delta[[row[conditions[r]] for r in here]].astype(np.float64)
-        yield _Setting(here, y @ y.T, own @ y.T, float(np.square(own).sum()))
+def over_perturbations(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
+    """The regression that predicts best, leaving one perturbation out after another with all its conditions.
+
+    Predictions are compared with plain effects, whose noise is the same for every candidate and which count the less
+    the noisier they are: in proportion to 1 / (1 + v). Only perturbations that were measured alone take part.
+
+    Args:
+        effects: of the training conditions. table: has vectors of their perturbations. kinds: to choose from.
+    """
+    alone = np.array(single_perturbations(effects.conditions))
+    if len(alone) < FEWEST:
+        return Judged(Regression("mean"), 1.0)
+    names = spread(alone, MOST_PERTURBATIONS).tolist()
+    places = sorted({(c.context, c.dose) for c in effects.conditions if len(c.perturbations) == 1}, key=str)
+    most = max(1, min(MOST_SETTINGS, int(MOST_WORK / len(names) ** 3)))
+
+    def at(context: tuple[tuple[str, str], ...], dose: float | None) -> Callable[[str], Condition]:
+        return lambda name: Condition((name,), context, dose)
+
+    settings = [_setting(effects, table, names, at(*places[i])) for i in spread(np.arange(len(places)), most)]
+    return _best(settings, effects, kinds)
+
+
+def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
+    """The same for contexts: each left out, a perturbation and dose at a time, among the contexts that have it.
+
+    Args:
+        effects: as above. table: vectors of contexts, named by the keys of their control conditions.
+    """
+    contexts: dict[tuple[tuple[str, ...], float | None], dict[str, Condition]] = {}
+    for condition in effects.conditions:
+        contexts.setdefault((condition.perturbations, condition.dose), {})[condition.control.key] = condition
+    several = [found for found in contexts.values() if len(found) >= FEWEST]
+    if not several:
+        return Judged(Regression("mean"), 1.0)
+    chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
+    settings = [_setting(effects, table, sorted(found), found.__getitem__) for found in chosen]
+    return _best(settings, effects, kinds)
+
+
+def _setting(
+    effects: MeanEffects, table: VectorTable, names: Sequence[str], condition_of: Callable[[str], Condition]
+) -> _Setting:
+    conditions = [condition_of(name) for name in names]
+    row = {condition: k for k, condition in enumerate(effects.conditions)}
+    here = np.array([condition in row for condition in conditions])
+    before = effects if effects.plain is None else MeanEffects(effects.conditions, effects.plain)
+    used = {s: _stacked(e.shift(c) for c in conditions) for s, e in ((True, effects), (False, before))}
+    plain = used[False]
+    variances = effects.variances
+    v = np.array([variances.get(c, 0.0) if h else _typical(variances) for c, h in zip(conditions, here, strict=True)])
+    counts = here / (1 + v)
+    return _Setting(
+        x={unit: MeasuredVectors(table, names, unit).x for unit in (False, True)},
+        gram={s: y @ y.T for s, y in used.items()},
+        cross={s: plain @ y.T for s, y in used.items()},
+        v=v,
+        counts=counts,
+        size=float(counts @ np.square(plain).sum(axis=1)),
+    )
+
+
+def _stacked(effects: Iterable[NDArray[np.float32]]) -> Float64Array:
+    return np.stack(list(effects)).astype(np.float64)
+
+
+def _typical(variances: dict[Condition, float]) -> float:
+    """Of an effect that was measured elsewhere."""
+    return float(np.median(list(variances.values()))) if variances else 0.0
+
+
+def _best(settings: Sequence[_Setting], effects: MeanEffects, kinds: Sequence[Kind]) -> Judged:
+    size = sum(setting.size for setting in settings)
+    best = Judged(Regression("mean"), np.inf)
+    for regression in candidates(kinds, (True,) if effects.plain is None else (True, False)):
+        unexplained = sum(setting.unexplained(regression) for setting in settings) / size if size > 0 else 1.0
+        if unexplained < best.unexplained:
+            best = Judged(regression, unexplained)
+    return best

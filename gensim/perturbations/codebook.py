@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +12,11 @@ import torch
 
 from gensim.errors import CheckpointError
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.measured import single_perturbations
+from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.penetrance import Penetrance
-from gensim.perturbations.regression import Regression, Weights
-from gensim.perturbations.vectors import VectorTable
-from gensim.types import Condition, ConditionBatch
+from gensim.perturbations.regression import Regression
+from gensim.perturbations.vectors import VectorTable, read_vector_table, save_vector_table
+from gensim.types import Condition, ConditionBatch, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Codebook:
         table: a vector per perturbation.
         effects: mean effects in the latent space.
         penetrance: share of the cells in which they show.
-        regression: what says from vectors what a perturbation does that was not measured; None where none can.
+        likeness: what tells of conditions that were not measured.
     """
 
     context_columns: tuple[str, ...]
@@ -40,9 +40,10 @@ class Codebook:
     table: VectorTable
     effects: MeanEffects
     penetrance: Penetrance
-    regression: Regression | None = None
+    likeness: Likeness = field(default_factory=Likeness)
 
     PENETRANCE: ClassVar[str] = "penetrance.safetensors"
+    CONTEXTS: ClassVar[str] = "contexts.npz"
 
     @classmethod
     def fit(
@@ -53,7 +54,7 @@ class Codebook:
         table: VectorTable,
         effects: MeanEffects,
         penetrance: Penetrance,
-        regression: Regression | None = None,
+        likeness: Likeness | None = None,
     ) -> "Codebook":
         """The vocabulary of the perturbed training conditions.
 
@@ -63,16 +64,31 @@ class Codebook:
         table.require(p for condition in training_conditions for p in condition.perturbations)
         seen = [dict(condition.context) for condition in training_conditions]
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
-        book = cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance, regression)
-        return replace(book, effects=book.informed(effects))
+        book = cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance)
+        return book.knowing(effects, likeness or Likeness())
 
-    def informed(self, effects: MeanEffects, regression: Regression | None = None) -> MeanEffects:
-        """Mean effects, in any space, with a regression for perturbations that they do not hold: the codebook's own,
-        unless another is given."""
-        regression, alone = regression or self.regression, single_perturbations(effects.conditions)
-        if regression is None or not alone:
-            return effects
-        return effects.informed(Weights(regression, self.table, alone))
+    def knowing(self, effects: MeanEffects, likeness: Likeness) -> "Codebook":
+        """The same vocabulary with other mean effects in the latents, and what tells of others than these."""
+        likeness = replace(likeness, variance=effects.variances)
+        return replace(self, effects=effects.informed(likeness), likeness=likeness)
+
+    def informed(self, effects: MeanEffects) -> MeanEffects:
+        """Mean effects in any space with what the codebook knows of conditions that they do not hold.
+
+        In every space the same measured conditions have the same weights.
+        """
+        return effects.informed(self.likeness)
+
+    def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Codebook":
+        """The same vocabulary with (D,) vectors of further contexts, by the keys of their control conditions."""
+        predictor = self.likeness.contexts
+        further = {key: v for key, v in vectors.items() if predictor is not None and not predictor.table.has(key)}
+        if predictor is None or not further:
+            return self
+        table = predictor.table
+        names, rows = (*table.names, *further), np.concatenate([table.vectors, np.stack(list(further.values()))])
+        contexts = replace(predictor, table=VectorTable(names, rows, table.source))
+        return self.knowing(self.effects, replace(self.likeness, contexts=contexts))
 
     def encode(self, conditions: Sequence[Condition]) -> ConditionBatch:
         """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
@@ -118,12 +134,17 @@ class Codebook:
             "contexts": self.contexts,
             "batches": self.batches,
             "vector_source": self.table.source,
-            "regression": None if self.regression is None else asdict(self.regression),
+            "regressions": {
+                "perturbations": _words(self.likeness.perturbations),
+                "contexts": _words(self.likeness.contexts),
+            },
         }
         (folder / "codebook.json").write_text(json.dumps(words, indent=1))
         np.savez(folder / "vectors.npz", names=np.asarray(self.table.names, np.str_), vectors=self.table.vectors)
         self.effects.save(folder / "mean_effects_latent.safetensors")
         self.penetrance.save(folder / self.PENETRANCE)
+        if self.likeness.contexts is not None:
+            save_vector_table(self.likeness.contexts.table, folder / self.CONTEXTS)
 
     @classmethod
     def load(cls, folder: Path) -> "Codebook":
@@ -134,7 +155,6 @@ class Codebook:
                 table = VectorTable(names, arrays["vectors"], words["vector_source"])
         except (OSError, KeyError, ValueError) as error:
             raise CheckpointError(f"run {str(folder)!r} has no readable codebook: {error}; train it again") from error
-        regression = words["regression"]
         book = cls(
             tuple(words["context_columns"]),
             tuple(tuple(values) for values in words["contexts"]),
@@ -142,6 +162,19 @@ class Codebook:
             table,
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
             Penetrance.load(folder / cls.PENETRANCE),
-            None if regression is None else Regression(**regression),
         )
-        return replace(book, effects=book.informed(book.effects))
+        return book.knowing(book.effects, book.told(words["regressions"], folder))
+
+    def told(self, regressions: Mapping[str, Mapping[str, Any] | None], folder: Path) -> Likeness:
+        """What tells of unmeasured conditions, from settings of regressions over perturbations and over contexts."""
+        of_perturbations, of_contexts = regressions["perturbations"], regressions["contexts"]
+        return Likeness(
+            perturbations=None if of_perturbations is None else Predictor(Regression(**of_perturbations), self.table),
+            contexts=None
+            if of_contexts is None
+            else Predictor(Regression(**of_contexts), read_vector_table(folder / self.CONTEXTS)),
+        )
+
+
+def _words(predictor: Predictor | None) -> dict[str, Any] | None:
+    return None if predictor is None else asdict(predictor.regression)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.perturbations.condition_file import load_by_condition, save_by_condition
-from gensim.perturbations.measured import MeasuredConditions
-from gensim.perturbations.regression import Weights
+from gensim.perturbations.measured import Key, Likeness, MeasuredConditions
 from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
 ROWS_AT_ONCE = 4096
+SMALLEST_SHARE = 1e-3
+"""Of the noise, that effects are taken to have where there seem to be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +25,23 @@ class MeanEffects:
     Args:
         conditions: K training conditions, none of them control.
         delta: (K, F) float32, in whatever space the means were taken (genes as log1p CP10k, or latents).
-        regression: over the perturbations that `conditions` hold alone, for others; None for none.
+        plain: (K, F) the same before they were shrunk; None where they were not.
+        variance: (K,) float32 sum of the variances of the F plain effects, in units of the mean squared length of the
+            effects behind them; None where it is not known.
+        likeness: what tells of other conditions.
     """
 
     conditions: tuple[Condition, ...]
     delta: FloatArray
-    regression: Weights | None = field(default=None, compare=False)
+    plain: FloatArray | None = None
+    variance: FloatArray | None = None
+    likeness: Likeness = field(default_factory=Likeness, compare=False)
     _measured: MeasuredConditions = field(init=False, repr=False, compare=False)
-    _shifts: dict[tuple[tuple[int, float], ...], FloatArray] = field(init=False, repr=False, compare=False)
+    _shifts: dict[tuple[tuple[Key, float], ...], FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shifts", {})
-        object.__setattr__(self, "_measured", MeasuredConditions(self.conditions, self.regression))
+        object.__setattr__(self, "_measured", MeasuredConditions(self.conditions, self.likeness))
 
     def shift(self, condition: Condition) -> FloatArray:
         """(F,) expected effect of `condition`, from the most specific training knowledge there is; 0 for control.
@@ -48,21 +54,34 @@ class MeanEffects:
             return np.zeros(self.delta.shape[1], dtype=np.float32)
         # Unseen conditions ask for the same sum over many rows again and again.
         if weights not in self._shifts:
-            rows, weight = (list(part) for part in zip(*weights, strict=True))
-            self._shifts[weights] = (np.array(weight) @ self.delta[rows].astype(np.float64)).astype(np.float32)
+            total = np.zeros(self.delta.shape[1])
+            for shrunk, effects in ((True, self.delta), (False, self.delta if self.plain is None else self.plain)):
+                rows = [(k, weight) for (k, as_shrunk), weight in weights if as_shrunk == shrunk]
+                if rows:
+                    where, weight = zip(*rows, strict=True)
+                    total += np.array(weight) @ effects[list(where)].astype(np.float64)
+            self._shifts[weights] = total.astype(np.float32)
         return self._shifts[weights]
 
-    def informed(self, regression: Weights | None) -> "MeanEffects":
-        """The same effects with a regression for perturbations that were not measured."""
-        return replace(self, regression=regression)
+    def informed(self, likeness: Likeness) -> "MeanEffects":
+        """The same effects with something that tells of conditions that were not measured."""
+        return replace(self, likeness=likeness)
+
+    @property
+    def variances(self) -> dict[Condition, float]:
+        """By condition; empty where they are not known."""
+        if self.variance is None:
+            return {}
+        return dict(zip(self.conditions, self.variance.tolist(), strict=True))
 
     def save(self, path: Path) -> None:
-        save_by_condition(path, self.conditions, {"delta": self.delta})
+        arrays = {"delta": self.delta, "plain": self.plain, "variance": self.variance}
+        save_by_condition(path, self.conditions, {name: a for name, a in arrays.items() if a is not None})
 
     @classmethod
     def load(cls, path: Path) -> "MeanEffects":
         conditions, arrays = load_by_condition(path)
-        return cls(conditions, arrays["delta"])
+        return cls(conditions, arrays["delta"], arrays.get("plain"), arrays.get("variance"))
 
 
 Shrinkage = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -98,16 +117,25 @@ def fit_mean_effects(
     present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
     perturbed = tuple(c for c in present if not c.is_control and c.control in present)
     controls = {control: _moments(read, present[control]) for control in {c.control for c in perturbed}}
-    delta = []
+    plain, shrunk, variance = [], [], []
     for condition in perturbed:
         treated, control = _moments(read, present[condition]), controls[condition.control]
-        difference = treated.mean - control.mean
-        if shrink is not None:
-            own = steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n)
-            difference = shrink(difference, own + control.variance_of_mean)
-        delta.append(difference.astype(np.float32))
-    width = read(rows[:1]).shape[1]
-    return MeanEffects(perturbed, np.stack(delta) if delta else np.zeros((0, width), dtype=np.float32))
+        own = steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n)
+        plain.append(treated.mean - control.mean)
+        variance.append(own + control.variance_of_mean)
+        shrunk.append(plain[-1] if shrink is None else shrink(plain[-1], variance[-1]))
+    shape = (len(perturbed), read(rows[:1]).shape[1])
+    delta, before = (np.array(effects, dtype=np.float32).reshape(shape) for effects in (shrunk, plain))
+    noise = np.array([v.sum() for v in variance])
+    return MeanEffects(perturbed, delta, None if shrink is None else before, _relative(noise, np.array(plain)))
+
+
+def _relative(noise: NDArray[np.float64], plain: NDArray[np.float64]) -> FloatArray:
+    """(K,) variances in units of the mean squared length of the effects behind (K, F) measured ones."""
+    if not len(noise):
+        return noise.astype(np.float32)
+    length = max(float((np.square(plain).sum(axis=1) - noise).mean()), SMALLEST_SHARE * float(noise.mean()))
+    return (noise / length if length > 0 else np.zeros_like(noise)).astype(np.float32)
 
 
 def _moments(read: Callable[[IntArray], FloatArray], rows: IntArray) -> Moments:

@@ -1,27 +1,52 @@
 """Which measured conditions say most of another one, and how much each of them does."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from gensim.perturbations.regression import Weights
+from gensim.perturbations.regression import Regression, Weights
+from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition
+
+Key = tuple[int, bool]
+"""Row of a measured condition, and whether its effect is taken shrunk (else plain)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A regression with the vectors that it looks at."""
+
+    regression: Regression
+    table: VectorTable
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What tells of conditions that were not measured.
+
+    Args:
+        variance: of the effects of measured conditions, in units of a typical effect's squared length.
+        perturbations: over perturbations that were measured alone; None: one that was not measured is expected to do
+            what perturbations do on average.
+        contexts: over contexts (named by the key of their control condition); None: all alike.
+    """
+
+    variance: Mapping[Condition, float] = field(default_factory=dict)
+    perturbations: Predictor | None = None
+    contexts: Predictor | None = None
 
 
 class MeasuredConditions:
-    """K perturbed conditions, found by their perturbations.
+    """K perturbed conditions, found by their perturbations."""
 
-    Args:
-        conditions: the K conditions.
-        regression: over all perturbations that were measured alone, see `single_perturbations`; None: a perturbation
-            that was not measured is expected to do what perturbations do on average.
-    """
-
-    def __init__(self, conditions: Sequence[Condition], regression: Weights | None = None) -> None:
+    def __init__(self, conditions: Sequence[Condition], likeness: Likeness | None = None) -> None:
         self.conditions = conditions
-        self.regression = regression
+        self.likeness = likeness or Likeness()
+        self.alone = single_perturbations(conditions)
         self._rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for k, condition in enumerate(conditions):
             self._rows[condition.perturbations].append(k)
+        self._fitted: dict[tuple[Sequence[str], tuple[float, ...]], Weights] = {}
 
     def like(self, condition: Condition) -> list[int]:
         """Rows of the nearest conditions with exactly these perturbations; none where there is none.
@@ -34,35 +59,66 @@ class MeasuredConditions:
         exact = [k for k in here if k in dosed]
         return exact or here or dosed or same
 
-    def weights(self, condition: Condition) -> dict[int, float]:
-        """Row: weight of the measured effects whose sum is the expected effect of a condition.
+    def weights(self, condition: Condition) -> dict[Key, float]:
+        """Weights of the measured effects whose sum is the expected effect of a condition.
 
-        Control has none. Conditions with exactly these perturbations come first (see `like`), all alike. Else a
-        combination is the sum of its members, and a perturbation that was not measured what the regression makes of
-        those that were, in the same context and at the same dose where they were measured there. Without a regression,
-        and where a member was not measured alone: all conditions of the context alike, or all there are.
+        Control has none. Conditions with exactly these perturbations come first (see `like`), all alike, but contexts
+        weighed by the regression over contexts. Else a combination is the sum of its members, and a perturbation that
+        was not measured what the regression makes of those that were, in the same context and at the same dose where
+        they were measured there. Without a regression, and where a member was not measured alone: all conditions of
+        the context alike, or all there are.
         """
         if condition.is_control or not self.conditions:
             return {}
-        nearest = self.like(condition)
-        if nearest:
-            return _alike(nearest)
-        members = [self._member(name, condition) for name in condition.perturbations]
+        known = self._known(condition)
+        if known:
+            return known
+        members = [
+            self._member(Condition((name,), condition.context, condition.dose)) for name in condition.perturbations
+        ]
         if all(members):
             return _sum(members)
         here = [k for k, c in enumerate(self.conditions) if c.context == condition.context]
         return _alike(here or list(range(len(self.conditions))))
 
-    def _member(self, name: str, condition: Condition) -> dict[int, float]:
-        """Of a single perturbation in the context and at the dose of a condition; empty where nothing is known."""
+    def _member(self, single: Condition) -> dict[Key, float]:
+        """Of a single perturbation; empty where nothing is known."""
+        known, predictor = self._known(single), self.likeness.perturbations
+        if known or predictor is None:
+            return known
+        return self._predicted(
+            predictor, single.perturbations[0], self.alone,
+            lambda name: self._known(Condition((name,), single.context, single.dose)),
+        )  # fmt: skip
 
-        def rows(perturbation: str) -> dict[int, float]:
-            return _alike(self.like(Condition((perturbation,), condition.context, condition.dose)))
+    def _known(self, condition: Condition) -> dict[Key, float]:
+        """Of conditions with exactly these perturbations; empty where there is none."""
+        rows, predictor = self.like(condition), self.likeness.contexts
+        by_context: dict[str, list[int]] = defaultdict(list)
+        for k in rows:
+            by_context[self.conditions[k].control.key].append(k)
+        here = condition.control.key
+        if predictor is None or here in by_context or len(by_context) < 2 or not predictor.table.has(here):
+            return _alike(rows)
+        return self._predicted(predictor, here, tuple(by_context), lambda name: _alike(by_context[name]))
 
-        if rows(name) or self.regression is None:
-            return rows(name)
-        of_measured = zip(self.regression.measured, self.regression.of([name])[0].tolist(), strict=True)
-        return _sum([{k: weight * w for k, w in rows(other).items()} for other, weight in of_measured if weight != 0])
+    def _predicted(
+        self, predictor: Predictor, name: str, measured: Sequence[str], known: Callable[[str], dict[Key, float]]
+    ) -> dict[Key, float]:
+        """What a regression over the measured names makes of another one, each of them being what is known of it."""
+        parts = [known(other) for other in measured]
+        v = tuple(sum(w * w * self._variance(k) for (k, _), w in part.items()) for part in parts)
+        if (measured, v) not in self._fitted:
+            self._fitted[measured, v] = Weights(predictor.regression, predictor.table, measured, v)
+        weights = self._fitted[measured, v].of([name])[0].tolist()
+        return _sum([
+            {(k, predictor.regression.shrunk): weight * w for (k, _), w in part.items()}
+            for part, weight in zip(parts, weights, strict=True)
+            if weight != 0
+        ])  # fmt: skip
+
+    def _variance(self, row: int) -> float:
+        return self.likeness.variance.get(self.conditions[row], 0.0)
 
 
 def single_perturbations(conditions: Sequence[Condition]) -> tuple[str, ...]:
@@ -70,13 +126,13 @@ def single_perturbations(conditions: Sequence[Condition]) -> tuple[str, ...]:
     return tuple(sorted({c.perturbations[0] for c in conditions if len(c.perturbations) == 1}))
 
 
-def _alike(rows: list[int]) -> dict[int, float]:
-    return {k: 1 / len(rows) for k in rows}
+def _alike(rows: list[int]) -> dict[Key, float]:
+    return {(k, True): 1 / len(rows) for k in rows}
 
 
-def _sum(parts: Sequence[dict[int, float]]) -> dict[int, float]:
-    total: dict[int, float] = defaultdict(float)
+def _sum(parts: Sequence[dict[Key, float]]) -> dict[Key, float]:
+    total: dict[Key, float] = defaultdict(float)
     for part in parts:
-        for k, weight in part.items():
-            total[k] += weight
+        for key, weight in part.items():
+            total[key] += weight
     return dict(total)

@@ -1,8 +1,12 @@
-"""Weights of measured perturbations in the effect of another one, as their vectors are alike."""
+"""Weights of what was measured in the effect of something else, as their vectors are alike.
+
+Names are of perturbations, or of contexts.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -25,25 +29,28 @@ INTERCEPT_VARIANCE = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """How the effect of a perturbation that was not measured follows from those that were, as weights of these.
+    """How the effect of what was not measured follows from what was, as weights of the latter.
 
         mean          all alike
         nearest       the k nearest alike, 0 for the others
-        ridge         w = k(x, X) (k(X, X) + noise)^-1,    k(x, y) = x · y
-        kernel_ridge  the same with                        k(x, y) = exp(-|x - y|² / (4 reach²))
+        ridge         w = k(x, X) (k(X, X) + diag(noise + v))^-1,    k(x, y) = x · y
+        kernel_ridge  the same with                                  k(x, y) = exp(-|x - y|² / (4 reach²))
 
     Vectors are centred at the mean of the measured ones and scaled to a mean squared length of 1 (so that a mean
-    squared distance is 2, and `reach` is in units of typical distances).
+    squared distance is 2, and `reach` is in units of typical distances). v is the variance of each measured effect by
+    the numbers of its cells, in units of a typical effect's squared length.
 
     Args:
         kind: which of them.
         unit: vectors are first brought to length 1, so that directions alone count.
-        neighbours: k of `nearest`; noise: variance of the noise in measured effects, effects having 1;
+        shrunk: of measured effects what is surely there, or plain differences of means.
+        neighbours: k of `nearest`; noise: variance of what vectors cannot tell, effects having 1;
         reach: of the kernel; intercept: whether effects scatter around a mean of their own, or around no effect.
     """
 
     kind: Kind
     unit: bool = False
+    shrunk: bool = False
     neighbours: int = 1
     noise: float = 1.0
     reach: float = 1.0
@@ -65,24 +72,23 @@ class Regression:
                 )
 
 
-def candidates(kinds: Sequence[Kind] = KINDS) -> Iterator[Regression]:
+def candidates(kinds: Sequence[Kind] = KINDS, shrunk: Sequence[bool] = (True, False)) -> Iterator[Regression]:
     """What a choice is made from, simple ones first."""
     if "mean" in kinds:
-        yield Regression("mean")
-    for unit in (True, False):
+        yield from (Regression("mean", shrunk=s) for s in shrunk)
+    for s, unit in product(shrunk, (True, False)):
         if "nearest" in kinds:
-            yield from (Regression("nearest", unit, neighbours=k) for k in NEIGHBOURS)
-        for intercept in (False, True):
-            for noise in reversed(NOISE):
-                if "ridge" in kinds:
-                    yield Regression("ridge", unit, noise=noise, intercept=intercept)
-                if "kernel_ridge" in kinds:
-                    for reach in REACH:
-                        yield Regression("kernel_ridge", unit, noise=noise, reach=reach, intercept=intercept)
+            yield from (Regression("nearest", unit, s, neighbours=k) for k in NEIGHBOURS)
+        for intercept, noise in product((False, True), reversed(NOISE)):
+            if "ridge" in kinds:
+                yield Regression("ridge", unit, s, noise=noise, intercept=intercept)
+            if "kernel_ridge" in kinds:
+                for reach in REACH:
+                    yield Regression("kernel_ridge", unit, s, noise=noise, reach=reach, intercept=intercept)
 
 
 class MeasuredVectors:
-    """Vectors of R measured perturbations, to compare others with.
+    """Vectors of R names that were measured, to compare others with.
 
     Args:
         table: has a vector for each of `names`.
@@ -99,7 +105,7 @@ class MeasuredVectors:
         self.x: Float64Array = centred * self._scale
 
     def of(self, names: Sequence[str]) -> Float64Array:
-        """(n, F) vectors of other perturbations."""
+        """(n, F) vectors of other names."""
         placed: Float64Array = (self._read(names) - self._centre) * self._scale
         return placed
 
@@ -111,25 +117,27 @@ class MeasuredVectors:
 
 
 class Weights:
-    """A regression over R measured perturbations.
+    """A regression over what was measured.
 
     Args:
         regression: what is done.
-        table: vectors of the measured perturbations, and of those that will be asked for.
+        table: vectors of the measured names, and of those that will be asked for.
         measured: R names.
+        v: (R,) variance of each one's effect, see `Regression`.
     """
 
-    def __init__(self, regression: Regression, table: VectorTable, measured: Sequence[str]) -> None:
+    def __init__(
+        self, regression: Regression, table: VectorTable, measured: Sequence[str], v: Sequence[float] | Float64Array
+    ) -> None:
         self.regression, self.measured = regression, tuple(measured)
         self._vectors = MeasuredVectors(table, measured, regression.unit)
         self._solve: Callable[[Float64Array], Float64Array] = lambda k: k
         if regression.kind in ("ridge", "kernel_ridge"):
-            x = self._vectors.x
-            factor = cho_factor(_kernel(regression, x, x) + _noise(regression, len(x)))
+            factor = cho_factor(_noisy_kernel(regression, self._vectors.x, np.asarray(v)))
             self._solve = lambda k: np.asarray(cho_solve(factor, k.T)).T
 
     def of(self, names: Sequence[str]) -> Float64Array:
-        """(n, R) weights in the effects of other perturbations."""
+        """(n, R) weights in the effects of other names."""
         x, n = self._vectors.of(names), len(self.measured)
         match self.regression.kind:
             case "mean":
@@ -140,13 +148,13 @@ class Weights:
                 return self._solve(_kernel(self.regression, x, self._vectors.x))
 
 
-def left_out_weights(regression: Regression, x: Float64Array) -> Float64Array:
-    """(R, R) weights with which each measured perturbation is predicted from all others; 0 on the diagonal.
+def left_out_weights(regression: Regression, x: Float64Array, v: Float64Array) -> Float64Array:
+    """(R, R) weights with which each measured effect is predicted from all others; 0 on the diagonal.
 
     For ridge in closed form: leaving row i out, (A^-1)_ij / -(A^-1)_ii with A the kernel plus noise.
 
     Args:
-        x: (R, F) vectors, see `MeasuredVectors`; R > 1.
+        x: (R, F) vectors, see `MeasuredVectors`; R > 1. v: (R,) as in `Weights`.
 
     Source: Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 5.12.
     """
@@ -159,7 +167,7 @@ def left_out_weights(regression: Regression, x: Float64Array) -> Float64Array:
             np.fill_diagonal(distances, np.inf)
             weights = _nearest(distances, min(regression.neighbours, n - 1))
         case _:
-            inverse = np.linalg.inv(_kernel(regression, x, x) + _noise(regression, n))
+            inverse = np.linalg.inv(_noisy_kernel(regression, x, v))
             weights = -inverse / np.diag(inverse)[:, None]
     np.fill_diagonal(weights, 0)
     return weights
@@ -179,5 +187,5 @@ def _kernel(regression: Regression, x: Float64Array, y: Float64Array) -> Float64
     return np.asarray(k + INTERCEPT_VARIANCE * regression.intercept)
 
 
-def _noise(regression: Regression, n: int) -> Float64Array:
-    return regression.noise * np.eye(n)
+def _noisy_kernel(regression: Regression, x: Float64Array, v: Float64Array) -> Float64Array:
+    return _kernel(regression, x, x) + np.diag(regression.noise + v)

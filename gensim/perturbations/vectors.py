@@ -49,6 +49,9 @@ class VectorTable:
         vectors: FloatArray = self.vectors[[row[name] for name in names]]
         return vectors
 
+    def has(self, name: str) -> bool:
+        return name in self.names
+
     @property
     def is_one_hot(self) -> bool:
         """Whether there are no vectors but of the perturbations seen in training, none like another."""

@@ -21,7 +21,7 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
-from gensim.perturbations.choose_regression import Judged, choose_regression
+from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
@@ -40,7 +40,7 @@ from gensim.training.run_folder import (
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
-    REGRESSION,
+    REGRESSIONS,
     CellIndex,
     RunFolder,
 )
@@ -130,29 +130,23 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
                 return Responders(ALL_RESPOND, np.ones(len(latents), np.float32), cells)
             return fit_penetrance(lambda of: latents[of], screen.condition_of, screen.conditions, cells)
 
-        def in_latents(cells: IntArray) -> tuple[MeanEffects, Judged | None]:
-            """Effects, and what tells from them what other perturbations do."""
-
-            def read(of: IntArray) -> FloatArray:
-                return latents[of]
-
-            used = effects(read, cells, shrink=shrink_together)
-            if vectors.is_one_hot:
-                return used, None
-            return used, choose_regression(effects(read, cells, shrink=None), used, vectors)
+        def in_latents(cells: IntArray) -> MeanEffects:
+            return effects(lambda of: latents[of], cells, shrink=shrink_together)
 
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
-        judging, chosen = in_latents(rows[Role.TRAIN])
-        regression = None if chosen is None else chosen.regression
+        contexts = _context_vectors(latents, screen, rows[Role.TRAIN])
         vocabulary = (training, config.data.context_columns, batches, vectors)
-        Codebook.fit(*vocabulary, judging, of_training.penetrance, regression).save(folder)
+        judging = in_latents(rows[Role.TRAIN])
+        chosen = choose_regressions(judging, vectors, contexts)
+        Codebook.fit(*vocabulary, judging, of_training.penetrance, chosen.likeness(vectors, contexts)).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
-        simulating, chosen = in_latents(not_held_out)
+        simulating = in_latents(not_held_out)
         simulating.save(folder / IN_LATENTS)
-        write_json(folder / REGRESSION, {} if chosen is None else asdict(chosen))
-        if chosen is not None:
-            log.info("%s", chosen.in_words())
+        chosen = choose_regressions(simulating, vectors, contexts)
+        write_json(folder / REGRESSIONS, asdict(chosen))
+        for line in chosen.in_words():
+            log.info("%s", line)
         if not isinstance(autoencoder, CountAutoencoder):
             outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
             outside.save(folder / OUTSIDE_LATENTS)
@@ -211,6 +205,15 @@ def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Cond
             f"{len(alone)} training conditions have no control cells in their context: {listing(alone)}; "
             "add controls of that context, or remove its cells"
         )
+
+
+def _context_vectors(latents: FloatArray, screen: Screen, rows: IntArray) -> VectorTable:
+    """(contexts, D) mean latents of the control cells among `rows`, named by the keys of the control conditions."""
+    present = np.unique(screen.condition_of[rows])
+    controls = [k for k in present if screen.conditions[k].is_control]
+    means = [latents[rows[screen.condition_of[rows] == k]].mean(axis=0, dtype=np.float64) for k in controls]
+    names = tuple(screen.conditions[k].key for k in controls)
+    return VectorTable(names, np.array(means, dtype=np.float32), "control cells of the contexts")
 
 
 def _index(screen: Screen, split: Split, response: FloatArray) -> CellIndex:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.regression import Regression
 from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
@@ -38,8 +37,9 @@ GAUSSIAN_MAPS = "gaussian_maps.safetensors"
 """Maps between Gaussians in the metric space: the Gaussian-map baseline."""
 IN_LATENTS = "mean_effects_in_latents.safetensors"
 """Mean effects on the latents, shrunk, that simulations start from."""
-REGRESSION = "regression.json"
-"""What tells from vectors what a perturbation does that was not measured, chosen on all cells that are not held out."""
+REGRESSIONS = "regressions.json"
+"""What tells from vectors what a perturbation does that was not measured, or not in this context; chosen on all cells
+that are not held out."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
 """Mean effects on what the latents do not hold, shrunk."""
 ON_THETA = "mean_effects_on_theta.safetensors"
@@ -140,10 +140,10 @@ class RunFolder:
 
     def sampling_codebook(self) -> Codebook:
         """The vocabulary with the effects that cells are simulated with: those of all cells that are not held out."""
-        judged = self.read_json(self.prepared / REGRESSION)
-        regression = Regression(**judged["regression"]) if judged else None
-        codebook = replace(Codebook.load(self.prepared), regression=regression)
-        return replace(codebook, effects=codebook.informed(MeanEffects.load(self.prepared / IN_LATENTS)))
+        judged = self.read_json(self.prepared / REGRESSIONS)
+        codebook = Codebook.load(self.prepared)
+        regressions = {over: found and found["regression"] for over, found in judged.items()}
+        return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), codebook.told(regressions, self.prepared))
 
     @property
     def gene_effects(self) -> Path:
