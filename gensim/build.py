@@ -44,7 +44,7 @@ from gensim.ot.gaussian import GaussianCoupling
 from gensim.ot.unbalanced import PartialCoupling, UnbalancedCoupling
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.encoder import ConditionEncoder
-from gensim.perturbations.vectors import VectorTable, one_hot_table, read_vector_table
+from gensim.perturbations.vectors import VectorTable, join_tables, one_hot_table, read_vector_table
 from gensim.seeding import torch_generator
 from gensim.solvers.base import Solver
 from gensim.solvers.denoising import DDIM, Ancestral, DPMSolver2M
@@ -148,7 +148,7 @@ def untrained_count(config: CountAutoencoderConfig, n_genes: int, seed: int) -> 
 def make_vectors(config: Config, training_perturbations: list[str]) -> VectorTable:
     match config.perturbation.vectors:
         case TableConfig(path=path):
-            return read_vector_table(path)
+            return join_tables([read_vector_table(one) for one in ([path] if isinstance(path, str) else path)])
         case _:
             return one_hot_table(training_perturbations)
 

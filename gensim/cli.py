@@ -108,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+NETWORK_FEATURES = {"walks": 512, "spectral": 64}
+"""Features that `gensim embed network` makes by default, by method."""
+
+
 def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     embed = commands.add_parser(
         "embed", help="vectors of perturbations", description="Make vectors of perturbations from prior knowledge."
@@ -127,6 +131,9 @@ def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--sign", metavar="COLUMN[,COLUMN]", default="", help="one, below 0 for inhibition; or two, of 0 and 1"
     )
     network.add_argument("--directed", action="store_true", help="who acts on whom matters")
+    network.add_argument(
+        "--method", choices=tuple(NETWORK_FEATURES), default="walks", help="random walks with restart, or eigenvectors"
+    )
     network.set_defaults(command=_embed_network)
 
     smiles = kinds.add_parser("smiles", help="from structures: a row per compound, with its SMILES")
@@ -140,10 +147,15 @@ def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     for kind in (annotation, network, smiles):
         kind.add_argument("table", type=Path, help=".csv, .tsv, .txt (also .gz) or .parquet")
         kind.add_argument("--for", dest="config", type=Path, metavar="CONFIG", help="whose screen's names to look up")
-        kind.add_argument("--aliases", type=Path, help="table of symbol and alias, for those names")
-    for kind, features in ((annotation, 64), (network, 64), (smiles, 1024), (expression, 64)):
+    by_method = ", ".join(f"{method} {features}" for method, features in NETWORK_FEATURES.items())
+    for kind, features, default in (
+        (annotation, 64, "64"), (network, None, by_method), (smiles, 1024, "1024"), (expression, 64, "64"),
+    ):  # fmt: skip
         kind.add_argument("--out", type=Path, required=True, help=".parquet to write")
-        kind.add_argument("--features", type=int, default=features, help=f"length of the vectors (default: {features})")
+        kind.add_argument("--features", type=int, default=features, help=f"length of the vectors (default: {default})")
+        kind.add_argument(
+            "--aliases", type=Path, help="table of symbol and alias, or Ensembl id, for the screen's names"
+        )
         kind.add_argument("overrides", nargs="*", metavar="section.key=value", help="of the config")
         kind.add_argument("--overwrite", action="store_true", help="replace the file that is there")
 
@@ -220,15 +232,17 @@ def _embed_network(parsed: argparse.Namespace) -> None:
     sign = parsed.sign.split(",") if parsed.sign else []
     if len(sign) > 2:
         raise ConfigError(f"--sign takes one or two columns; got {parsed.sign}")
-    edges = {name: getattr(parsed, name) for name in ("weight", "cost", "directed")}
-    out = embed_network(parsed.table, parsed.out, parsed.features, sign=sign, **edges, **_embed_options(parsed))
+    edges = {name: getattr(parsed, name) for name in ("weight", "cost", "directed", "method")}
+    n = NETWORK_FEATURES[parsed.method] if parsed.features is None else parsed.features
+    out = embed_network(parsed.table, parsed.out, n, sign=sign, **edges, **_embed_options(parsed))
     _say(f"vectors: {out}")
 
 
 def _embed_expression(parsed: argparse.Namespace) -> None:
     from gensim.embed.make import embed_expression
 
-    out = embed_expression(parsed.config, parsed.overrides, parsed.out, parsed.features, overwrite=parsed.overwrite)
+    options = {"aliases": parsed.aliases, "overwrite": parsed.overwrite}
+    out = embed_expression(parsed.config, parsed.overrides, parsed.out, parsed.features, **options)
     _say(f"vectors: {out}")
 
 

@@ -168,10 +168,11 @@ class OneHotConfig(Section):
 
 
 class TableConfig(Section):
-    """Vectors from a table: parquet or csv (first column the names), or npz with arrays `names` and `vectors`."""
+    """Vectors from tables: parquet or csv (first column the names), or npz with arrays `names` and `vectors`."""
 
     kind: Literal["table"]
-    path: str
+    path: str | list[str]
+    """One, or several that are joined; a perturbation may be missing in some of several."""
 
 
 class PerturbationConfig(Section):

@@ -92,6 +92,7 @@ class ConditionBatch:
         dose: (B,) float32; 1 where the screen has no dose.
         shift: (B, D) float32 mean effect of the condition in the latent space as known from training cells.
         penetrance: (B,) float32 share of the condition's cells in which it takes effect.
+        elsewhere: (B, D) float32 the shift as it would be known from other contexts alone; left out: the shift.
     """
 
     perturbations: torch.Tensor
@@ -100,8 +101,11 @@ class ConditionBatch:
     dose: torch.Tensor
     shift: torch.Tensor
     penetrance: torch.Tensor
+    elsewhere: torch.Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        if self.elsewhere is None:
+            object.__setattr__(self, "elsewhere", self.shift)
         if len({len(getattr(self, f.name)) for f in fields(self)}) != 1:
             shapes = {f.name: tuple(getattr(self, f.name).shape) for f in fields(self)}
             raise ValueError(f"fields of a ConditionBatch must agree in their first dimension, got {shapes}")
@@ -128,6 +132,7 @@ class ConditionBatch:
             batch=self.batch * shown,
             dose=torch.where(shown, self.dose, 1.0),
             shift=self.shift * shown[:, None],
+            elsewhere=self.elsewhere * shown[:, None],
             penetrance=torch.where(shown, self.penetrance, 1.0),
         )
 
@@ -137,7 +142,16 @@ class ConditionBatch:
 
     def responding(self, response: torch.Tensor) -> "ConditionBatch":
         """The same conditions with the shift of cells that get (B,) times the mean effect."""
-        return replace(self, shift=self.shift * response[:, None])
+        times = response[:, None]
+        return replace(self, shift=self.shift * times, elsewhere=self.elsewhere * times)
+
+    def from_elsewhere(self, rows: torch.Tensor) -> "ConditionBatch":
+        """The same conditions, of which `rows` ((B,) bool) are in a context that was not measured."""
+        return replace(
+            self,
+            contexts=self.contexts * ~rows[:, None],
+            shift=torch.where(rows[:, None], self.elsewhere, self.shift),
+        )
 
 
 @dataclass(frozen=True, slots=True)

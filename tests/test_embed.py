@@ -82,7 +82,7 @@ def edges(text: str, directed: bool = False, n: int = 2) -> VectorTable:
     words = text.split()
     weight = [float(word[2:].strip("-") or 1) * (-1 if word.endswith("-") else 1) for word in words]
     first, second = (pd.Series([word[i] for word in words]) for i in (0, 1))
-    return network_vectors(first, second, np.array(weight), n, "a test", directed=directed)
+    return network_vectors(first, second, np.array(weight), n, "a test", directed=directed, method="spectral")
 
 
 def test_communities_of_a_network_lie_together():
@@ -164,13 +164,15 @@ def test_an_odd_number_of_directed_features_is_refused():
         edges("AB BC CD", directed=True, n=3)
 
 
-def test_large_tables_are_decomposed_as_small_ones_are(monkeypatch):
+@pytest.mark.parametrize("full", [0, 1])
+def test_large_tables_are_decomposed_as_small_ones_are(monkeypatch, full):
     """Thirty overlapping communities: what is exact for small matrices and iterated for large ones agrees."""
     rng = np.random.default_rng(0)
     member = rng.random((400, 30)) * (rng.random((400, 30)) < 0.15) * np.arange(30, 0, -1)
     matrix = sparse.csr_matrix(member @ member.T)
     exact = [leading_singular(matrix, 6), leading_eigen(matrix, 6)]
     monkeypatch.setattr("gensim.embed.decomposition.MOST_DENSE", 10)
+    monkeypatch.setattr("gensim.embed.decomposition.FULL", full)
     for found, expected in zip([leading_singular(matrix, 6), leading_eigen(matrix, 6)], exact, strict=True):
         for part, of_exact in zip(found, expected, strict=True):
             np.testing.assert_allclose(part, of_exact, rtol=1e-6, atol=1e-6)
@@ -269,15 +271,25 @@ def test_real_drugs_have_structures(real_data, tmp_path):
     assert table.vectors.shape[1] == 1032
 
 
+@pytest.mark.parametrize("method", ["walks", "spectral"])
 @pytest.mark.parametrize("columns", ["sign", "up,down"])
-def test_signs_of_edges(work, columns):
+def test_signs_of_edges(work, columns, method):
     """0 is no sign, and no reason to leave an edge out."""
     (work / "e.csv").write_text("a,b,sign,up,down\nA,B,1,1,0\nB,C,-1,0,1\nC,D,0,0,0\nD,E,0,1,1\nE,A,-2.5,0,1\n")
-    assert main(f"embed network e.csv --out v.parquet --features 2 --sign {columns}".split()) == 0
+    assert main(f"embed network e.csv --out v.parquet --features 2 --method {method} --sign {columns}".split()) == 0
     first, second = (pd.Series(list(names)) for names in ("ABCDE", "BCDEA"))
     weight = np.array([1.0, -1, 1, 1, -1])
-    expected = network_vectors(first, second, weight, 2, "x", directed=False)
+    expected = network_vectors(first, second, weight, 2, "x", directed=False, method=method)
     np.testing.assert_array_equal(read_vector_table(work / "v.parquet").vectors, expected.vectors)
+
+
+def test_versions_of_ensembl_ids_in_a_table_do_not_count(work):
+    """Nor does anything else that follows a point."""
+    rows = ["ENSG00000000001.1,x", "ENSG00000000001.2,y", "ENSMUSG00000000002,y", "ENSG3.1,x", "AC1.1,z", "B,z"]
+    (work / "ids.csv").write_text("\n".join(["g,t", *rows]) + "\n")
+    assert main(["embed", "annotation", "ids.csv", "--out", "v.parquet", "--features", "2"]) == 0
+    names = read_vector_table(work / "v.parquet").names
+    assert names == ("AC1.1", "B", "ENSG00000000001", "ENSG3.1", "ENSMUSG00000000002")
 
 
 def test_names_stay_what_they_are(work):
@@ -306,6 +318,48 @@ def test_names_are_resolved_and_never_guessed():
         "5 of 7 perturbations have a vector; 3 by alias: 'K as L', 'OLD as NEW', 'Q as Q2'; "
         "1 could be several and have none: 'S (S1 or S2)'; 1 have none: 'gone'"
     )
+
+
+STAT1, JAK2, MYC = "ENSG00000115415", "ENSG00000096968", "ENSG00000136997"
+
+
+def test_ensembl_ids_are_found_whatever_their_version():
+    """By an alias, in a table of symbols; by themselves, in a table of ids."""
+    aliases = (("STAT1", "JAK2", "MYC"), (STAT1, f"{JAK2}.3", MYC))
+    found = resolve([STAT1, f"{STAT1}.12", f"{JAK2}.9", "MYC"], {"STAT1", "JAK2", "MYC"}, *aliases)
+    assert found.found == {STAT1: "STAT1", f"{STAT1}.12": "STAT1", f"{JAK2}.9": "JAK2", "MYC": "MYC"}
+    found = resolve([STAT1, f"{JAK2}.9", "MYC", "ENSG1.2"], {f"{STAT1}.12", f"{JAK2}.3", MYC, "ENSG1"}, *aliases)
+    assert found.found == {STAT1: f"{STAT1}.12", f"{JAK2}.9": f"{JAK2}.3", "MYC": MYC}
+    assert found.missing == ["ENSG1.2"]
+    assert str(found).startswith(
+        f"3 of 4 perturbations have a vector; 2 but for the version of an Ensembl id: '{JAK2}.9 as {JAK2}.3', "
+        f"'{STAT1} as {STAT1}.12'; 1 by alias: 'MYC as {MYC}'; 1 have none"
+    )
+
+
+def test_versions_of_one_id_are_several_names_but_for_the_one_that_was_asked_for():
+    known = {f"{STAT1}.1", f"{STAT1}.2"}
+    assert resolve([f"{STAT1}.2"], known, (), ()).found == {f"{STAT1}.2": f"{STAT1}.2"}
+    assert resolve([STAT1], known, (), ()).ambiguous == {STAT1: [f"{STAT1}.1", f"{STAT1}.2"]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "pairs", "hinted"),
+    [
+        ([STAT1, "JAK2"], {"STAT1", "JAK2"}, [], [STAT1]),
+        ([STAT1, "JAK2"], {"STAT1", "JAK2"}, [("JAK2", JAK2), ("STAT1", "ISGF3")], [STAT1]),
+        (["STAT1"], {STAT1, JAK2}, [("STAT1", "ISGF3")], ["STAT1"]),
+        # Nothing to translate: the gene is known by both names, or both speak of ids, or of symbols.
+        ([STAT1], {"JAK2"}, [("STAT1", STAT1)], []),
+        (["STAT1"], {JAK2}, [("STAT1", STAT1)], []),
+        ([STAT1], {JAK2}, [], []),
+        (["STAT1"], {"JAK2"}, [], []),
+    ],
+)
+def test_names_of_another_kind_come_with_a_hint(wanted, known, pairs, hinted):
+    found = resolve(wanted, known, [symbol for symbol, _ in pairs], [alias for _, alias in pairs])
+    assert found.untranslated == hinted
+    assert ("a table of symbol and Ensembl id, given by --aliases" in str(found)) == bool(hinted)
 
 
 # The command
@@ -344,13 +398,54 @@ def test_gene_sets_to_a_table_that_a_run_reads(work, capsys):
     assert main(["train", "--config", "with.yaml", "--device", "cpu"]) == 0
 
 
-def test_a_network_by_command_is_the_network_by_function(work):
-    command = "embed network edges.tsv.gz --out v.parquet --features 2 --cost cost --sign up,down"
+def test_a_screen_of_ensembl_ids(work, capsys):
+    """A table of symbols says nothing of it, and what would help; with ids as aliases it does."""
+    adata = screen()
+    adata.obs["perturbation"] = adata.obs["perturbation"].map(
+        {"control": "control", "A": f"{STAT1}.12", "B": JAK2, "A+B": f"{STAT1}.12+{JAK2}"}
+    )
+    adata.write_h5ad(work / "screen.h5ad")
+    command = "embed annotation sets.csv --out v.parquet --features 3 --for config.yaml"
+    assert main(command.split()) == 2
+    hint = "2 of the screen's names are Ensembl ids, and the table's are not: a table of symbol and Ensembl id, given"
+    assert hint in capsys.readouterr().err.split("error: ")[1]
+    (work / "ids.csv").write_text(f"symbol,id\nA,{STAT1}\nB2,{JAK2}.1\n")
+    assert main([*command.split(), "--aliases", "ids.csv"]) == 0
+    assert (
+        f"2 of 2 perturbations have a vector; 2 by alias: '{JAK2} as B2', '{STAT1}.12 as A'" in capsys.readouterr().err
+    )
+    table = read_vector_table(work / "v.parquet")
+    assert table.names[-2:] == (JAK2, f"{STAT1}.12")
+    np.testing.assert_array_equal(table.vectors[-1], table.vectors[table.names.index("A")])
+
+
+def test_a_screen_whose_genes_are_ensembl_ids(work, capsys):
+    """Vectors from expression are those of its genes; perturbations that are symbols find theirs by alias."""
+    adata = screen()
+    adata.var_names = [f"ENSG{i:011d}.1" for i in range(adata.n_vars)]
+    adata.write_h5ad(work / "screen.h5ad")
+    (work / "ids.csv").write_text("symbol,id\nA,ENSG00000000003\nB,ENSG00000000005.7\n")
+    command = "embed expression config.yaml --out v.parquet --features 4"
     assert main(command.split()) == 0
+    assert "2 of the screen's names are not Ensembl ids, and the table's are: a table of" in capsys.readouterr().err
+    assert main([*command.split(), "--overwrite", "--aliases", "ids.csv"]) == 0
+    table = read_vector_table(work / "v.parquet")
+    assert table.names[-2:] == ("A", "B")
+    np.testing.assert_array_equal(table.vectors[-2:], table.vectors[[3, 5]])
+    words = made_from(work / "v.parquet")
+    assert words["renamed"] == {"A": "ENSG00000000003.1", "B": "ENSG00000000005.1"}
+    assert words["aliases_digest"] == file_digest(work / "ids.csv")
+
+
+@pytest.mark.parametrize(("method", "option"), [("walks", ""), ("spectral", "--method spectral")])
+def test_a_network_by_command_is_the_network_by_function(work, method, option):
+    command = f"embed network edges.tsv.gz --out v.parquet --features 2 --cost cost --sign up,down {option}"
+    assert main(command.split()) == 0
+    assert made_from(work / "v.parquet")["method"] == method
     frame = pd.read_csv(work / "edges.tsv.gz", sep="\t")
     # Only C's edge with A inhibits and nothing else; that of E with F has cost 1.
     weight = np.array([0.8, -0.1, 0.5, 0.5, 0.0])
-    expected = network_vectors(frame["from"], frame["to"], weight, 2, "x", directed=False)
+    expected = network_vectors(frame["from"], frame["to"], weight, 2, "x", directed=False, method=method)
     table = read_vector_table(work / "v.parquet")
     assert table.names == expected.names == ("A", "B2", "C", "D", "E")
     np.testing.assert_array_equal(table.vectors, expected.vectors)
@@ -385,7 +480,9 @@ def test_a_network_by_command_is_the_network_by_function(work):
         ("network edges.tsv.gz --out v.parquet --cost big", "no column 'big'"),
         ("network costs.csv --out v.parquet --cost cost", "costs outside 0 to 1; use --weight"),
         ("network edges.tsv.gz --out v.parquet --sign up,down,cost", "--sign takes one or two columns"),
-        ("network edges.tsv.gz --out v.parquet --features 3 --directed", "an even number"),
+        ("network edges.tsv.gz --out v.parquet --features 3 --directed --method spectral", "an even number"),
+        ("network edges.tsv.gz --out v.parquet", "512 singular vectors or eigenvectors are needed"),
+        ("network edges.tsv.gz --out v.parquet --method spectral", "64 singular vectors or eigenvectors are needed"),
     ],
 )
 def test_mistakes_are_named_and_nothing_is_written(work, capsys, arguments, message):

@@ -11,7 +11,7 @@ from gensim.perturbations.encoder import ConditionEncoder
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.shrinkage import shrink_together
-from gensim.perturbations.vectors import VectorTable, one_hot_table, read_vector_table, save_vector_table
+from gensim.perturbations.vectors import VectorTable, join_tables, one_hot_table, read_vector_table, save_vector_table
 from gensim.types import Condition
 
 B, T = (("cell_type", "B"),), (("cell_type", "T"),)
@@ -177,6 +177,26 @@ def test_shift_takes_the_most_specific_knowledge():
     assert shift[Condition(("A", "B"), B, 1.0)] == 11  # sum of its members
     assert shift[Condition(("D",), B, 1.0)] == pytest.approx(14 / 3)  # mean of the context
     assert shift[Condition(("D",), (("cell_type", "NK"),))] == pytest.approx(114 / 4)  # mean of all
+
+
+def test_joined_tables_know_all_names_and_count_alike():
+    """Rows at ±3 and at ±1, centred and scaled to mean squared length 1; each lacks a name of the other."""
+    one = VectorTable(("a", "b"), np.array([[10.0], [4]], np.float32), "one")
+    other = VectorTable(("b", "c"), np.array([[0, 1], [0, -1]], np.float32), "other")
+    joined = join_tables([one, other])
+    assert (joined.names, joined.widths, joined.source) == (("a", "b", "c"), (1, 2), "one, other")
+    np.testing.assert_allclose(joined.vectors, [[1, 0, 0], [-1, 0, 1], [0, 0, -1]], atol=1e-6)
+    assert [joined.vectors[:, part].shape for part in joined.parts] == [(3, 1), (3, 2)]
+    assert join_tables([one]) is one
+
+
+def test_elsewhere_is_what_the_other_contexts_tell():
+    """MYC does 4 in B and 1 in T; JAK2, known in B alone, is expected to do in B what perturbations do in T."""
+    known = (Condition(("MYC",), B), Condition(("MYC",), T), Condition(("JAK2",), B))
+    effects = MeanEffects(known, np.array([[4.0] * 4, [1.0] * 4, [2.0] * 4], np.float32))
+    codes = codebook(effects).encode([*known, Condition((), B)])
+    assert codes.shift[:, 0].tolist() == [4, 1, 2, 0]
+    assert codes.elsewhere[:, 0].tolist() == [1, 4, 1, 0]
 
 
 def test_mean_effects_survive_saving(tmp_path):

@@ -43,6 +43,25 @@ def test_unit_vectors_do_not_know_lengths():
     np.testing.assert_allclose(same, other, atol=1e-6)
 
 
+def test_of_joined_tables_one_may_tell_or_all():
+    """c is near a in the first table and near b in the second, where b and c lie together; d is in the second alone."""
+    table = VectorTable(
+        ("a", "b", "c", "d"),
+        np.array([[1, 0.5], [-2, -1], [1.1, -1], [0, 1.5]], np.float32),
+        "two",
+        widths=(1, 1),
+    )
+    for source, expected in ((0, [1, 0]), (1, [0, 1])):
+        weights = Weights(Regression("nearest", source=source), table, ("a", "b"), ZEROS[:2])
+        assert weights.of(["c"])[0].tolist() == expected
+    both = MeasuredVectors(table, ("a", "b"), unit=False)
+    # Each table has mean squared length 1 / 2 among the measured; what d lacks is at their centre.
+    np.testing.assert_allclose(np.square(both.x).mean(axis=0), [0.5, 0.5])
+    assert both.of(["d"])[0, 0] == 0
+    alone = MeasuredVectors(table, ("a", "b"), unit=False, source=1)
+    np.testing.assert_allclose(alone.x[:, 0], both.x[:, 1] * np.sqrt(2))
+
+
 def test_nearest_by_hand():
     table = VectorTable(("a", "b", "c", "new"), np.array([[0.0], [1], [10], [2]], np.float32), "line")
     weights = Weights(Regression("nearest", neighbours=2), table, ("a", "b", "c"), ZEROS[:3])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -170,6 +171,19 @@ def test_what_is_hidden_belongs_to_seed_step_and_slot():
     for other in (second, hidden(6, range(1)), hidden(5, range(1), seed=8)):
         # Independent draws agree in half the pairs, give or take 1.6 %.
         assert float((first == other).float().mean()) == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_cell_of_a_hidden_context_gets_the_shift_that_other_contexts_tell():
+    """Shift 0.5, and 0.5 as the default of `elsewhere`; here the trainer sees 0.25 elsewhere."""
+    pairs = shown_pairs(8)
+    condition = replace(pairs.condition, elsewhere=torch.full((8, 2), 0.25))
+    hidden = torch.arange(8) < 3
+    seen = condition.from_elsewhere(hidden)
+    assert seen.shift[:, 0].tolist() == [0.25] * 3 + [0.5] * 5
+    assert seen.contexts[:, 0].tolist() == [0] * 3 + [3] * 5
+    assert torch.equal(seen.batch, condition.batch)
+    halved = condition.responding(torch.full((8,), 0.5)).from_elsewhere(hidden)
+    assert halved.shift[:, 0].tolist() == [0.125] * 3 + [0.25] * 5
 
 
 def test_conditions_are_hidden_by_draws_of_their_own():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gensim.config import load_config
 from gensim.data.screen import load_screen, read_conditions
 from gensim.data.splits import Role, make_split
-from gensim.embed.aliases import resolve
+from gensim.embed.aliases import Resolved, resolve
 from gensim.embed.annotation import annotation_vectors
 from gensim.embed.expression import expression_vectors
 from gensim.embed.network import network_vectors
@@ -83,6 +83,7 @@ def embed_network(
     cost: str | None,
     sign: list[str],
     directed: bool,
+    method: str,
     screen: ForScreen | None,
     overwrite: bool,
 ) -> Path:
@@ -94,12 +95,14 @@ def embed_network(
             1 - cost). At most one of them; neither: every edge weighs 1.
         sign: a column that is below 0 for edges that inhibit (0 is unsigned); or two columns of 0 and 1, for edges that
             stimulate and for such that inhibit, of which an edge with both or neither counts as unsigned.
+        method: walks or spectral.
 
     Raises:
         DataError, StoreError: the table, the screen or `out` cannot be used.
     """
     settings = {
         "kind": "network", "n": n, "columns": names, "weight": weight, "cost": cost, "sign": sign, "directed": directed,
+        "method": method,
     }  # fmt: skip
 
     def make() -> VectorTable:
@@ -131,19 +134,25 @@ def embed_network(
         elif len(sign) == 2:
             stimulates, inhibits = (numbers(name) > 0 for name in sign)
             strength = np.where(inhibits & ~stimulates, -strength, strength)
-        return network_vectors(first, second, strength, n, str(path), directed=directed)
+        return network_vectors(first, second, strength, n, str(path), directed=directed, method=method)
 
     return _embed(make, path, out, settings, screen, overwrite)
 
 
-def embed_expression(config: Path, overrides: list[str], out: Path, n: int, *, overwrite: bool) -> Path:
+def embed_expression(
+    config: Path, overrides: list[str], out: Path, n: int, *, aliases: Path | None, overwrite: bool
+) -> Path:
     """Vectors of the genes that a screen measures, from the training control cells of a run; see `expression_vectors`.
 
+    Args:
+        aliases: see `ForScreen`; for perturbations that are named otherwise than the genes.
+
     Raises:
-        ConfigError, DataError, SplitError, StoreError: the screen, its split or `out` cannot be used.
+        ConfigError, DataError, SplitError, StoreError: the screen, its split, the aliases or `out` cannot be used.
     """
     refuse_output(out, overwrite)
     settings = load_config(config, overrides)
+    pairs = _pairs(aliases)
     screen = load_screen(settings.data)
     split = make_split(screen, settings.split, settings.seed)
     is_control = np.array([condition.is_control for condition in screen.conditions])
@@ -151,9 +160,10 @@ def embed_expression(config: Path, overrides: list[str], out: Path, n: int, *, o
     table = expression_vectors(screen, rows, n, str(config))
     log.info("%d vectors of %d features from %d control cells", len(table.names), n, len(rows))
     wanted = sorted({name for condition in screen.conditions for name in condition.perturbations})
-    log.info("%s", resolve(wanted, table.names, (), ()))
+    table, resolved = _named_as(table, wanted, pairs)
     source = {"source": list(settings.data.paths), "data_digest": screen.digest, "split_digest": split.digest}
-    write_vectors(table, out, {"kind": "expression", "n": n, **source}, overwrite)
+    made_from = {"kind": "expression", "n": n, **source, "renamed": resolved.renamed, **_digest_of_aliases(aliases)}
+    write_vectors(table, out, made_from, overwrite)
     return out
 
 
@@ -168,19 +178,29 @@ def _embed(
     """Make and write a table, with rows for the names of the screen."""
     refuse_output(out, overwrite)
     wanted = _perturbations(screen) if screen is not None else []
-    pairs: Pairs = ((), ())
-    if screen is not None and screen.aliases is not None:
-        pairs = two_columns(read_prior(screen.aliases), None, screen.aliases)
+    pairs = _pairs(screen.aliases if screen is not None else None)
     table = make()
     log.info("%d vectors of %d features from %s", len(table.names), table.vectors.shape[1], path)
     made_from: dict[str, Any] = {**settings, "source": str(path), "source_digest": file_digest(path)}
     if screen is not None:
-        table, renamed = _named_as(table, wanted, pairs, made_from["source"])
-        made_from |= {"for": str(screen.config), "overrides": screen.overrides, "renamed": renamed}
-        if screen.aliases is not None:
-            made_from |= {"aliases": str(screen.aliases), "aliases_digest": file_digest(screen.aliases)}
+        table, resolved = _named_as(table, wanted, pairs)
+        if not resolved.found:
+            raise DataError(
+                f"no perturbation of the screen has a vector in {path}: {listing(wanted)}; it names "
+                f"{listing(table.names)}. Are these the same kind of names? --aliases may help{resolved.hint}"
+            )
+        made_from |= {"for": str(screen.config), "overrides": screen.overrides, "renamed": resolved.renamed}
+        made_from |= _digest_of_aliases(screen.aliases)
     write_vectors(table, out, made_from, overwrite)
     return out
+
+
+def _pairs(aliases: Path | None) -> Pairs:
+    return two_columns(read_prior(aliases), None, aliases) if aliases is not None else ((), ())
+
+
+def _digest_of_aliases(aliases: Path | None) -> dict[str, str]:
+    return {"aliases": str(aliases), "aliases_digest": file_digest(aliases)} if aliases is not None else {}
 
 
 def _perturbations(screen: ForScreen) -> list[str]:
@@ -188,16 +208,10 @@ def _perturbations(screen: ForScreen) -> list[str]:
     return sorted({name for condition in read_conditions(config.data) for name in condition.perturbations})
 
 
-def _named_as(table: VectorTable, wanted: list[str], pairs: Pairs, source: str) -> tuple[VectorTable, dict[str, str]]:
-    """The table with a row more for every wanted name that it knows under another, and those pairs of names."""
+def _named_as(table: VectorTable, wanted: list[str], pairs: Pairs) -> tuple[VectorTable, Resolved]:
+    """The table with a row more for every wanted name that it knows under another; what was found is reported."""
     resolved = resolve(wanted, table.names, *pairs)
     log.info("%s", resolved)
-    if not resolved.found:
-        raise DataError(
-            f"no perturbation of the screen has a vector in {source}: {listing(wanted)}; "
-            f"it names {listing(table.names)}. Are these the same kind of names? --aliases may help"
-        )
-    renamed = {ours: theirs for ours, theirs in resolved.found.items() if ours != theirs}
     row = {name: i for i, name in enumerate(table.names)}
-    rows = [*range(len(table.names)), *(row[theirs] for theirs in renamed.values())]
-    return VectorTable((*table.names, *renamed), table.vectors[rows], table.source), renamed
+    rows = [*range(len(table.names)), *(row[theirs] for theirs in resolved.renamed.values())]
+    return VectorTable((*table.names, *resolved.renamed), table.vectors[rows], table.source), resolved

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gensim.embed.aliases import without_version
 from gensim.errors import DataError, listing, nearest
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -62,7 +63,7 @@ def column(frame: pd.DataFrame, name: str, source: object) -> pd.Series:
 
 
 def two_columns(frame: pd.DataFrame, names: tuple[str, str] | None, source: object) -> tuple[pd.Series, pd.Series]:
-    """Two columns of text: the named ones, else the first two.
+    """Two columns of text: the named ones, else the first two. Ensembl ids lose their versions.
 
     Raises:
         DataError: there are no such columns, or they have gaps.
@@ -76,4 +77,5 @@ def two_columns(frame: pd.DataFrame, names: tuple[str, str] | None, source: obje
         gaps = int(values.isna().sum())
         if gaps:
             raise DataError(f"column {name!r} of {str(source)!r} has {gaps} gaps; drop these rows")
-    return first.astype(str).str.strip(), second.astype(str).str.strip()
+    first, second = (values.astype(str).str.strip().map(without_version) for values in (first, second))
+    return first, second

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ class _Setting(NamedTuple):
     """Effects of n names in the same setting (names being perturbations, a context and a dose; or the other way round).
 
     Args:
-        x: by `Regression.unit` the (n, F) vectors.
+        x: by `Regression.unit` and `Regression.source` the (n, F) vectors.
         gram: by `Regression.shrunk` (n, n) inner products of the effects that predictions are made of.
         cross: by the same (n, n) of the plain effects with those.
         v: (n,) variances, see `Regression`.
@@ -81,7 +82,7 @@ class _Setting(NamedTuple):
         size: weighed squared length of the plain effects.
     """
 
-    x: dict[bool, Float64Array]
+    x: dict[tuple[bool, int | None], Float64Array]
     gram: dict[bool, Float64Array]
     cross: dict[bool, Float64Array]
     v: Float64Array
@@ -90,7 +91,7 @@ class _Setting(NamedTuple):
 
     def unexplained(self, regression: Regression) -> float:
         """Weighed sum of |w Y - y|² over the measured effects y."""
-        w = left_out_weights(regression, self.x[regression.unit], self.v)
+        w = left_out_weights(regression, self.x[regression.unit, regression.source], self.v)
         gram, cross = self.gram[regression.shrunk], self.cross[regression.shrunk]
         errors = ((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1)
         return float(self.counts @ errors) + self.size
@@ -116,7 +117,7 @@ def over_perturbations(effects: MeanEffects, table: VectorTable, kinds: Sequence
         return lambda name: Condition((name,), context, dose)
 
     settings = [_setting(effects, table, names, at(*places[i])) for i in spread(np.arange(len(places)), most)]
-    return _best(settings, effects, kinds)
+    return _best(settings, effects, kinds, len(table.parts))
 
 
 def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
@@ -133,7 +134,7 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
         return Judged(Regression("mean"), 1.0)
     chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
     settings = [_setting(effects, table, sorted(found), found.__getitem__) for found in chosen]
-    return _best(settings, effects, kinds)
+    return _best(settings, effects, kinds, len(table.parts))
 
 
 def _setting(
@@ -148,8 +149,9 @@ def _setting(
     variances = effects.variances
     v = np.array([variances.get(c, 0.0) if h else _typical(variances) for c, h in zip(conditions, here, strict=True)])
     counts = here / (1 + v)
+    views = product((False, True), [None, *range(len(table.parts))])
     return _Setting(
-        x={unit: MeasuredVectors(table, names, unit).x for unit in (False, True)},
+        x={(unit, source): MeasuredVectors(table, names, unit, source).x for unit, source in views},
         gram={s: y @ y.T for s, y in used.items()},
         cross={s: plain @ y.T for s, y in used.items()},
         v=v,
@@ -167,10 +169,10 @@ def _typical(variances: dict[Condition, float]) -> float:
     return float(np.median(list(variances.values()))) if variances else 0.0
 
 
-def _best(settings: Sequence[_Setting], effects: MeanEffects, kinds: Sequence[Kind]) -> Judged:
+def _best(settings: Sequence[_Setting], effects: MeanEffects, kinds: Sequence[Kind], n_sources: int) -> Judged:
     size = sum(setting.size for setting in settings)
     best = Judged(Regression("mean"), np.inf)
-    for regression in candidates(kinds, (True,) if effects.plain is None else (True, False)):
+    for regression in candidates(kinds, (True,) if effects.plain is None else (True, False), n_sources):
         unexplained = sum(setting.unexplained(regression) for setting in settings) / size if size > 0 else 1.0
         if unexplained < best.unexplained:
             best = Judged(regression, unexplained)

@@ -114,8 +114,19 @@ class Codebook:
             batch=torch.zeros(len(conditions), dtype=torch.int64),
             dose=torch.tensor(dose, dtype=torch.float32),
             shift=torch.from_numpy(shift),
+            elsewhere=torch.from_numpy(self._elsewhere(conditions, shift)),
             penetrance=torch.from_numpy(self.penetrance.of_all(conditions)),
         )
+
+    def _elsewhere(self, conditions: Sequence[Condition], shift: FloatArray) -> FloatArray:
+        """(K, D) shifts as they would be expected had nothing been measured in the context of each condition."""
+        found = shift.copy()
+        for control in {c.control for c in self.effects.conditions}:
+            here = [k for k, condition in enumerate(conditions) if condition.control == control]
+            if here:
+                others = self.effects.without_context(control)
+                found[here] = np.stack([others.shift(conditions[k]) for k in here])
+        return found
 
     def batch_codes(self, batches: Sequence[str]) -> torch.Tensor:
         """(N,) codes of experimental batches by name; 0 for those without training cells."""
@@ -134,6 +145,7 @@ class Codebook:
             "contexts": self.contexts,
             "batches": self.batches,
             "vector_source": self.table.source,
+            "vector_widths": self.table.widths,
             "regressions": {
                 "perturbations": _words(self.likeness.perturbations),
                 "contexts": _words(self.likeness.contexts),
@@ -152,7 +164,7 @@ class Codebook:
             words = json.loads((folder / "codebook.json").read_text())
             with np.load(folder / "vectors.npz", allow_pickle=False) as arrays:
                 names = tuple(str(name) for name in arrays["names"])
-                table = VectorTable(names, arrays["vectors"], words["vector_source"])
+                table = VectorTable(names, arrays["vectors"], words["vector_source"], tuple(words["vector_widths"]))
         except (OSError, KeyError, ValueError) as error:
             raise CheckpointError(f"run {str(folder)!r} has no readable codebook: {error}; train it again") from error
         book = cls(

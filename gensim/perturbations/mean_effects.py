@@ -67,6 +67,14 @@ class MeanEffects:
         """The same effects with something that tells of conditions that were not measured."""
         return replace(self, likeness=likeness)
 
+    def without_context(self, control: Condition) -> "MeanEffects":
+        """What is known from other contexts than that of `control`; all where there is no other."""
+        kept = [k for k, condition in enumerate(self.conditions) if condition.control != control]
+        if not kept:
+            return self
+        plain, variance = (None if a is None else a[kept] for a in (self.plain, self.variance))
+        return MeanEffects(tuple(self.conditions[k] for k in kept), self.delta[kept], plain, variance, self.likeness)
+
     @property
     def variances(self) -> dict[Condition, float]:
         """By condition; empty where they are not known."""

@@ -5,7 +5,7 @@ Names are of perturbations, or of contexts.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -43,6 +43,7 @@ class Regression:
     Args:
         kind: which of them.
         unit: vectors are first brought to length 1, so that directions alone count.
+        source: which one of several joined tables is looked at; None: all alike.
         shrunk: of measured effects what is surely there, or plain differences of means.
         neighbours: k of `nearest`; noise: variance of what vectors cannot tell, effects having 1;
         reach: of the kernel; intercept: whether effects scatter around a mean of their own, or around no effect.
@@ -55,9 +56,11 @@ class Regression:
     noise: float = 1.0
     reach: float = 1.0
     intercept: bool = False
+    source: int | None = None
 
     def __str__(self) -> str:
         vectors = "directions of the vectors" if self.unit else "vectors"
+        vectors += "" if self.source is None else f" of table {self.source + 1}"
         around = "a mean of their own" if self.intercept else "no effect"
         match self.kind:
             case "mean":
@@ -72,48 +75,63 @@ class Regression:
                 )
 
 
-def candidates(kinds: Sequence[Kind] = KINDS, shrunk: Sequence[bool] = (True, False)) -> Iterator[Regression]:
+def candidates(
+    kinds: Sequence[Kind] = KINDS, shrunk: Sequence[bool] = (True, False), n_sources: int = 1
+) -> Iterator[Regression]:
     """What a choice is made from, simple ones first."""
+    sources = [None, *range(n_sources)] if n_sources > 1 else [None]
     if "mean" in kinds:
         yield from (Regression("mean", shrunk=s) for s in shrunk)
-    for s, unit in product(shrunk, (True, False)):
+    for source, s, unit in product(sources, shrunk, (True, False)):
         if "nearest" in kinds:
-            yield from (Regression("nearest", unit, s, neighbours=k) for k in NEIGHBOURS)
+            yield from (Regression("nearest", unit, s, source=source, neighbours=k) for k in NEIGHBOURS)
         for intercept, noise in product((False, True), reversed(NOISE)):
+            ridge = Regression("ridge", unit, s, source=source, noise=noise, intercept=intercept)
             if "ridge" in kinds:
-                yield Regression("ridge", unit, s, noise=noise, intercept=intercept)
+                yield ridge
             if "kernel_ridge" in kinds:
-                for reach in REACH:
-                    yield Regression("kernel_ridge", unit, s, noise=noise, reach=reach, intercept=intercept)
+                yield from (replace(ridge, kind="kernel_ridge", reach=reach) for reach in REACH)
 
 
 class MeasuredVectors:
     """Vectors of R names that were measured, to compare others with.
 
+    Of several joined tables all count alike, and a name that one of them lacks lies at the centre of the measured ones
+    there, at which nothing tells it from any other.
+
     Args:
         table: has a vector for each of `names`.
-        unit: see `Regression`.
+        unit, source: see `Regression`.
     """
 
-    def __init__(self, table: VectorTable, names: Sequence[str], unit: bool) -> None:
+    def __init__(self, table: VectorTable, names: Sequence[str], unit: bool, source: int | None = None) -> None:
         self._table, self._unit = table, unit
-        rows = self._read(names)
-        self._centre = rows.mean(axis=0)
-        centred = rows - self._centre
-        length = math.sqrt(float(np.square(centred).sum(axis=1).mean()))
-        self._scale = 1 / length if length > 0 else 1.0
-        self.x: Float64Array = centred * self._scale
+        self._parts = table.parts if source is None else [table.parts[source]]
+        self._centres: list[Float64Array] = []
+        self._scales: list[float] = []
+        for part in self._parts:
+            rows, known = self._read(names, part)
+            centre = rows[known].mean(axis=0) if known.any() else np.zeros(rows.shape[1])
+            length = math.sqrt(float(np.square(rows[known] - centre).sum(axis=1).mean())) if known.any() else 0.0
+            self._centres.append(centre)
+            self._scales.append(1 / length / math.sqrt(len(self._parts)) if length > 0 else 1.0)
+        self.x = self.of(names)
 
     def of(self, names: Sequence[str]) -> Float64Array:
         """(n, F) vectors of other names."""
-        placed: Float64Array = (self._read(names) - self._centre) * self._scale
+        columns = []
+        for part, centre, scale in zip(self._parts, self._centres, self._scales, strict=True):
+            rows, known = self._read(names, part)
+            columns.append((rows - centre) * scale * known[:, None])
+        placed: Float64Array = np.concatenate(columns, axis=1)
         return placed
 
-    def _read(self, names: Sequence[str]) -> Float64Array:
-        x = self._table.of(names).astype(np.float64)
+    def _read(self, names: Sequence[str], part: slice) -> tuple[Float64Array, NDArray[np.bool_]]:
+        x = self._table.of(names)[:, part].astype(np.float64)
+        known = np.asarray(x.any(axis=1) | (len(self._table.parts) == 1))
         if self._unit:
             x /= np.linalg.norm(x, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
-        return x
+        return x, known
 
 
 class Weights:
@@ -130,7 +148,7 @@ class Weights:
         self, regression: Regression, table: VectorTable, measured: Sequence[str], v: Sequence[float] | Float64Array
     ) -> None:
         self.regression, self.measured = regression, tuple(measured)
-        self._vectors = MeasuredVectors(table, measured, regression.unit)
+        self._vectors = MeasuredVectors(table, measured, regression.unit, regression.source)
         self._solve: Callable[[Float64Array], Float64Array] = lambda k: k
         if regression.kind in ("ridge", "kernel_ridge"):
             factor = cho_factor(_noisy_kernel(regression, self._vectors.x, np.asarray(v)))

@@ -1,7 +1,7 @@
 """Tables of perturbation vectors: reading, checking, and the names they know."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,18 @@ class VectorTable:
         names: V unique names.
         vectors: (V, F) float32, finite.
         source: where they come from, for messages and provenance.
+        widths: columns of each table, where several are joined; a row of zeros in one of them: it does not know the
+            name.
     """
 
     names: tuple[str, ...]
     vectors: FloatArray
     source: str
+    widths: tuple[int, ...] = ()
+    _row: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_row", {name: i for i, name in enumerate(self.names)})
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.names) or 0 in self.vectors.shape:
             raise DataError(
                 f"vectors of {self.source} have shape {self.vectors.shape} for {len(self.names)} names; "
@@ -43,14 +48,19 @@ class VectorTable:
         if bad:
             raise DataError(f"vectors of {self.source} are not finite for {listing(bad)}; drop or fill these rows")
 
+    @property
+    def parts(self) -> list[slice]:
+        """Columns of each table that was joined."""
+        ends = np.cumsum(self.widths or (self.vectors.shape[1],)).tolist()
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
     def of(self, names: Sequence[str]) -> FloatArray:
         """(n, F) vectors of names that the table has."""
-        row = {name: i for i, name in enumerate(self.names)}
-        vectors: FloatArray = self.vectors[[row[name] for name in names]]
+        vectors: FloatArray = self.vectors[[self._row[name] for name in names]]
         return vectors
 
     def has(self, name: str) -> bool:
-        return name in self.names
+        return name in self._row
 
     @property
     def is_one_hot(self) -> bool:
@@ -115,6 +125,26 @@ def _from_frame(frame: pd.DataFrame, source: str) -> VectorTable:
             f"vectors of {source} have columns that are not numeric: {listing(text)}; keep names in the first"
         )
     return VectorTable(tuple(str(name) for name in frame.index), frame.to_numpy(np.float32), source)
+
+
+def join_tables(tables: Sequence[VectorTable]) -> VectorTable:
+    """One table of all names that any of them has, with the columns of all.
+
+    The rows of each are centred and scaled to a mean squared length of 1; names that a table lacks lie at its centre.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    names = tuple(sorted({name for table in tables for name in table.names}))
+    row = {name: i for i, name in enumerate(names)}
+    columns = []
+    for table in tables:
+        centred = table.vectors - table.vectors.mean(axis=0, dtype=np.float64)
+        length = np.sqrt(np.square(centred).sum(axis=1).mean())
+        placed = np.zeros((len(names), table.vectors.shape[1]), dtype=np.float32)
+        placed[[row[name] for name in table.names]] = centred / (length if length > 0 else 1)
+        columns.append(placed)
+    source = ", ".join(table.source for table in tables)
+    return VectorTable(names, np.concatenate(columns, axis=1), source, tuple(c.shape[1] for c in columns))
 
 
 def one_hot_table(perturbations: Iterable[str]) -> VectorTable:

@@ -147,7 +147,7 @@ class Trainer:
 
         shown = draws("hidden labels", 2) >= self.config.label_dropout
         condition = pairs.condition
-        condition = replace(condition, contexts=condition.contexts * shown[:, :1], batch=condition.batch * shown[:, 1])
+        condition = condition.from_elsewhere(~shown[:, 0]).with_batch(condition.batch * shown[:, 1])
         hidden = draws("hidden conditions", 1)[:, 0] < self.config.condition_dropout
         return replace(pairs, condition=condition.hidden(hidden))
 
