@@ -112,8 +112,8 @@ def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float |
 
 
 def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
-    """condition -> row -> metric -> value, of the energy distances."""
-    keys = [metric.key for metric in CATALOGUE if metric.key.startswith("energy_distance")]
+    """condition -> row -> metric -> value, of the energy distances and the effect."""
+    keys = [metric.key for metric in CATALOGUE if metric.key.startswith("energy_distance")] + ["l2_delta"]
     rows = [row for row in ROWS if any(name == row for name, _ in evaluation.group("all").averages)]
     return {
         r.condition.label: {row: {key: r.measurements[row, key].value for key in keys} for row in rows}

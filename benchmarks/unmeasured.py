@@ -1,0 +1,258 @@
+"""Conditions that nobody measured: ``python benchmarks/unmeasured.py papalexi --data ../shared/data --json FILE``.
+
+A case holds out one thing after another (a target, a context, members of a combination), trains, simulates and scores it
+as `quality.py` does, once per seed, and pools the held-out conditions of a seed:
+
+    score = sum (no change - row) / sum (no change - replicate)
+
+of energy distances, and of the L2 distance of effects. `random vectors` is the model with vectors that know nothing,
+drawn by seed; the regressions beside it have the informative ones.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from provenance import provenance
+from quality import one_seed
+from results_format import over_seeds
+from rich.console import Console
+from rich.table import Table
+
+from gensim.config import load_config
+from gensim.data.screen import read_conditions
+from gensim.embed.make import ForScreen, embed_network, embed_pairs
+from gensim.metrics.results import GAUSSIAN_MAP, MODEL, NO_CHANGE, REPLICATE
+from gensim.seeding import numpy_generator
+
+METRICS = ("energy_distance_pca", "energy_distance_genes", "l2_delta")
+RANDOM = "model, random vectors"
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+QUICK = ["training.max_cells=8192", "training.cells_per_validation=4096"]
+RESPONSIVE = ("STAT1", "IFNGR1", "JAK2", "IRF1", "MYC", "BRD4")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One training run: what it holds out, and which of the held-out conditions count (labels; None for all)."""
+
+    name: str
+    overrides: list[str]
+    counted: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A screen, its parts, and the prior tables that its perturbation vectors are made of."""
+
+    config: str
+    data: str
+    overrides: list[str]
+    parts: list[Part]
+    networks: bool = True
+
+
+def held_out(what: str, values: object, **more: str) -> list[str]:
+    """Overrides of the split."""
+    further = [f"split.test.{key}={value}" for key, value in more.items()]
+    listed = ["split.test.fraction=null", f"split.test.values={json.dumps(values)}"]
+    return [f"split.test.hold_out={what}", *listed, *further]
+
+
+def cases(data: Path) -> dict[str, Case]:
+    return {
+        "papalexi": Case(
+            "papalexi", "papalexi.h5ad", [], [Part(t, held_out("perturbations", [t])) for t in RESPONSIVE]
+        ),
+        "kang": Case(
+            "kang", "kang.h5ad", [],
+            [Part(c, held_out("contexts", [c], column="cell_type")) for c in KANG_CELL_TYPES], networks=False,
+        ),
+        "norman_both_seen": _norman(data, 2),
+        "norman_one_seen": _norman(data, 1),
+        "norman_none_seen": _norman(data, 0),
+        "mcfaline": Case(
+            "mcfaline", "mcfaline.h5ad", [],
+            [Part(f"fold {i}", held_out("grid", pairs, column="cell_type")) for i, pairs in enumerate(_folds(data))],
+        ),
+    }  # fmt: skip
+
+
+KANG_CELL_TYPES = ("B", "B Activated", "CD14 Mono", "CD4 Memory T", "CD4 Naive T", "DC", "NK", "T activated")
+"""Those with thirty stimulated cells or more."""
+N_FOLDS = 3
+
+
+def _norman(data: Path, n_seen: int) -> Case:
+    """Doubles of which so many members were measured alone; every double by itself where members are held out."""
+    doubles = [c.perturbations for c in _conditions("norman", data) if len(c.perturbations) == 2]
+    if n_seen == 2:
+        parts = [Part("doubles", held_out("combinations", ["+".join(d) for d in doubles]))]
+    else:
+        gone = [(d, out) for d in doubles for out in ([[m] for m in d] if n_seen == 1 else [list(d)])]
+        parts = [
+            Part(f"{'+'.join(d)} without {'+'.join(out)}", held_out("perturbations", out), ("+".join(d),))
+            for d, out in gone
+        ]
+    return Case("norman", "norman.h5ad", [], parts)
+
+
+def _folds(data: Path) -> list[list[dict[str, str]]]:
+    """Lines x genes in so many folds that every fold has a third of the genes of every line, another one in each."""
+    conditions = [c for c in _conditions("mcfaline", data) if not c.is_control]
+    lines = sorted({dict(c.context)["cell_type"] for c in conditions})
+    genes = sorted({"+".join(c.perturbations) for c in conditions})
+    folds: list[list[dict[str, str]]] = [[] for _ in range(N_FOLDS)]
+    for i, line in enumerate(lines):
+        for j, gene in enumerate(genes):
+            folds[(i + j) % N_FOLDS].append({"context": line, "perturbation": gene})
+    return folds
+
+
+def _conditions(config: str, data: Path) -> list:
+    return list(read_conditions(load_config(CONFIGS / f"{config}.yaml", [f"data.path={data / config}.h5ad"]).data))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", help="papalexi, kang, norman_both_seen, norman_one_seen, norman_none_seen, mcfaline")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of screens and priors")
+    parser.add_argument("--vectors", type=Path, metavar="FOLDER", help="where vectors are kept, or are from another run")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="one seed, one part, a few training steps: does it run?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+
+    case = cases(arguments.data)[arguments.case]
+    seeds = range(1 if arguments.quick else arguments.seeds)
+    parts = case.parts[:1] if arguments.quick else case.parts
+    overrides = [f"data.path={arguments.data / case.data}", *case.overrides, *arguments.overrides]
+    overrides += QUICK if arguments.quick else []
+    per_seed = []
+    with tempfile.TemporaryDirectory() as folder:
+        kept = arguments.vectors or Path(folder)
+        tables = vectors(case, overrides, arguments.data / "priors", kept) if case.networks else []
+        for seed in seeds:
+            found: dict[str, dict[str, dict[str, float | None]]] = {}
+            for part in parts:
+                settings = [*overrides, *part.overrides, f"seed={seed}"]
+                for row, distances in simulated(case, part, settings, tables, Path(folder), arguments.device):
+                    found.setdefault(row, {}).update(distances)
+                print(f"seed {seed}, {part.name}", flush=True)
+            per_seed.append({"conditions": found, "scores": pooled(found)})
+    rows = per_seed[0]["scores"]
+    report = {
+        "benchmark": "unmeasured",
+        "case": arguments.case,
+        "overrides": arguments.overrides,
+        "seeds": list(seeds),
+        "n_conditions": len(per_seed[0]["conditions"][MODEL]),
+        "parts": [part.name for part in parts],
+        "summary": {
+            row: {metric: over_seeds([one["scores"][row][metric] for one in per_seed]) for metric in METRICS}
+            for row in rows
+        },
+        "per_seed": per_seed,
+        "provenance": provenance(),
+    }
+    show(report)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def vectors(case: Case, overrides: list[str], priors: Path, folder: Path) -> list[Path]:
+    """Tables of walks in a network and of annotation, for the names of the screen."""
+    screen = ForScreen(CONFIGS / f"{case.config}.yaml", overrides, priors / "symbol_alias.tsv.gz")
+    walks, annotation = folder / f"{case.config}_walks.parquet", folder / f"{case.config}_annotation.parquet"
+    if not walks.is_file():
+        embed_network(
+            priors / "interactome_edges.tsv.gz", walks, 512, method="walks",
+            names=None, weight=None, cost="cost", sign=[], directed=False, screen=screen, overwrite=False,
+        )  # fmt: skip
+    if not annotation.is_file():
+        embed_pairs(
+            "annotation", priors / "go_human_bp_with_ancestors.tsv.gz", annotation, 512,
+            names=None, screen=screen, overwrite=False,
+        )  # fmt: skip
+    return [walks, annotation]
+
+
+def random_vectors(tables: list[Path], seed: int, path: Path) -> Path:
+    """Normal vectors for all names of the tables, as many numbers as those have."""
+    frames = [pd.read_parquet(table) for table in tables]
+    names = sorted(set().union(*[frame.index for frame in frames]))
+    drawn = numpy_generator(seed, "random vectors").standard_normal((len(names), sum(f.shape[1] for f in frames)))
+    pd.DataFrame(drawn.astype(np.float32), index=names).to_parquet(path)
+    return path
+
+
+def simulated(
+    case: Case, part: Part, settings: list[str], tables: list[Path], folder: Path, device: str
+) -> Iterator[tuple[str, dict[str, dict[str, float | None]]]]:
+    """Rows of the held-out conditions that count: condition and part, metric, value."""
+    seed = int(settings[-1].partition("=")[2])
+    kinds = {MODEL: tables}
+    if tables:
+        kinds[RANDOM] = [random_vectors(tables, seed, folder / "random.parquet")]
+    for kind, paths in kinds.items():
+        known = ["perturbation.vectors.kind=table", f"perturbation.vectors.path={json.dumps([str(p) for p in paths])}"]
+        with tempfile.TemporaryDirectory() as run:
+            config = load_config(
+                CONFIGS / f"{case.config}.yaml", [*settings, *(known if tables else []), f"run={run}/run"]
+            )
+            result = one_seed(config, Path(run), device)
+        counted = {c: rows for c, rows in result["conditions"].items() if part.counted is None or c in part.counted}
+        for row in next(iter(counted.values())):
+            name = {MODEL: kind}.get(row, row)
+            if row != GAUSSIAN_MAP and (kind == MODEL or row == MODEL):
+                yield name, {f"{c} ({part.name})": rows[row] for c, rows in counted.items()}
+
+
+def pooled(found: dict[str, dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
+    """row -> metric -> score over all conditions together; None where a condition has no value."""
+    scores: dict[str, dict[str, float | None]] = {}
+    for row, conditions in found.items():
+        if row in (NO_CHANGE, REPLICATE):
+            continue
+        scores[row] = {}
+        for metric in METRICS:
+            columns = [[found[name][c][metric] for c in conditions] for name in (NO_CHANGE, row, REPLICATE)]
+            if any(value is None for column in columns for value in column):
+                scores[row][metric] = None
+                continue
+            still, moved, again = (float(np.sum(column)) for column in columns)
+            scores[row][metric] = (still - moved) / (still - again) if still > again else None
+    return scores
+
+
+def show(report: dict) -> None:
+    title = f"{report['case']} {' '.join(report['overrides'])}: {report['n_conditions']} held-out conditions"
+    shown = Table(title=f"{title}, {len(report['seeds'])} seeds")
+    shown.add_column("row")
+    for metric in METRICS:
+        shown.add_column(metric, justify="right")
+    for row, cells in report["summary"].items():
+        shown.add_row(row, *(text(cells[metric]) for metric in METRICS))
+    console = Console(width=160)
+    console.print(shown)
+    console.print("0 no better than control cells, 1 as good as repeating the experiment; ± 95 % interval over seeds")
+    for name, value in report["provenance"].items():
+        console.print(f"{name}: {value}", highlight=False)
+
+
+def text(cell: dict[str, float | None]) -> str:
+    if cell["mean"] is None:
+        return "–"
+    return f"{cell['mean']:.3f}" + ("" if cell["half_width"] is None else f" ± {cell['half_width']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
