@@ -9,6 +9,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from provenance import provenance
@@ -19,7 +20,7 @@ from rich.table import Table
 from gensim.config import Config, load_config
 from gensim.data.request import Request, request_of
 from gensim.jobs import evaluate_cells, train
-from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.results import MODEL, ROWS, TRAINING_MEAN, Evaluation
 from gensim.simulate import Controls
 from gensim.simulator import Simulator
@@ -63,7 +64,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def one_seed(config: Config, folder: Path, device: str) -> dict:
+def one_seed(config: Config, folder: Path, device: str, metrics: Sequence[Metric] = CATALOGUE) -> dict:
     """Everything about one run: values per row and metric, scores, times."""
     started = time.perf_counter()
     run = train(config, device=device)
@@ -74,7 +75,7 @@ def one_seed(config: Config, folder: Path, device: str) -> dict:
     n_cells = sum(simulation.write_chunks(store, range(simulation.n_chunks)))
     store.finish()
     sampled = time.perf_counter()
-    evaluation, _ = evaluate_cells(folder / "cells.zarr", run, seed=config.seed)
+    evaluation, _ = evaluate_cells(folder / "cells.zarr", run, seed=config.seed, metrics=metrics)
     training = json.loads((run / "trained.json").read_text())
     reconstruction = json.loads((run / "prepared" / "reconstruction.json").read_text())
     return {

@@ -1,6 +1,6 @@
 """Conditions that nobody measured: ``python benchmarks/unmeasured.py papalexi --data ../shared/data --json FILE``.
 
-A case holds out one thing after another (a target, a context, members of a combination), trains, simulates and scores it
+A case holds out one thing after another (a target, a context, members of a combination), trains, simulates, scores
 as `quality.py` does, once per seed, and pools the held-out conditions of a seed:
 
     score = sum (no change - row) / sum (no change - replicate)
@@ -12,12 +12,13 @@ drawn by seed; the regressions beside it have the informative ones.
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from provenance import provenance
 from quality import one_seed
 from results_format import over_seeds
@@ -26,11 +27,14 @@ from rich.table import Table
 
 from gensim.config import load_config
 from gensim.data.screen import read_conditions
+from gensim.data.simulated_screen import SimulatedScreen
 from gensim.embed.make import ForScreen, embed_network, embed_pairs
+from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.results import GAUSSIAN_MAP, MODEL, NO_CHANGE, REPLICATE
 from gensim.seeding import numpy_generator
 
 METRICS = ("energy_distance_pca", "energy_distance_genes", "l2_delta")
+MEASURED = [metric for metric in CATALOGUE if metric.key in METRICS]
 RANDOM = "model, random vectors"
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 QUICK = ["training.max_cells=8192", "training.cells_per_validation=4096"]
@@ -48,13 +52,32 @@ class Part:
 
 @dataclass(frozen=True)
 class Case:
-    """A screen, its parts, and the prior tables that its perturbation vectors are made of."""
+    """A screen and its parts.
+
+    Args:
+        config: in configs/. data: file in the data folder, where it is no simulated screen. overrides: of the config.
+        networks: whether perturbations have vectors, of the interactome and of annotation, or of the true network.
+        simulate: a screen for a seed, with the world that it is from.
+    """
 
     config: str
     data: str
     overrides: list[str]
     parts: list[Part]
     networks: bool = True
+    simulate: Callable[[int], tuple[SimulatedScreen, AnnData]] | None = None
+
+
+def _simulated(n_cell_types: int = 2, pairs: int = 0, doses: tuple[float, ...] | None = None) -> Callable:
+    """A screen of 40 regulators with 60 cells per condition."""
+
+    def simulate(seed: int) -> tuple[SimulatedScreen, AnnData]:
+        world = SimulatedScreen(seed, n_genes=200, n_regulators=40, n_cell_types=n_cell_types)
+        names = world.regulators[:12] if doses else world.regulators
+        perturbations = [[name] for name in names] + [list(pair) for pair in world.pairs(pairs)]
+        return world, world.screen(perturbations, cells_per_condition=60, n_controls=400, doses=doses)
+
+    return simulate
 
 
 def held_out(what: str, values: object, **more: str) -> list[str]:
@@ -64,23 +87,39 @@ def held_out(what: str, values: object, **more: str) -> list[str]:
     return [f"split.test.hold_out={what}", *listed, *further]
 
 
-def cases(data: Path) -> dict[str, Case]:
-    return {
-        "papalexi": Case(
-            "papalexi", "papalexi.h5ad", [], [Part(t, held_out("perturbations", [t])) for t in RESPONSIVE]
-        ),
-        "kang": Case(
-            "kang", "kang.h5ad", [],
-            [Part(c, held_out("contexts", [c], column="cell_type")) for c in KANG_CELL_TYPES], networks=False,
-        ),
-        "norman_both_seen": _norman(data, 2),
-        "norman_one_seen": _norman(data, 1),
-        "norman_none_seen": _norman(data, 0),
-        "mcfaline": Case(
-            "mcfaline", "mcfaline.h5ad", [],
-            [Part(f"fold {i}", held_out("grid", pairs, column="cell_type")) for i, pairs in enumerate(_folds(data))],
-        ),
-    }  # fmt: skip
+NAMES = (
+    "simulated_knock_outs", "simulated_doubles", "simulated_doses", "simulated_cell_type", "papalexi", "kang",
+    "norman_both_seen", "norman_one_seen", "norman_none_seen", "mcfaline",
+)  # fmt: skip
+
+
+def case_of(name: str, data: Path) -> Case:
+    match name:
+        case "simulated_knock_outs":
+            part = Part("a fifth", ["split.test.hold_out=perturbations", "split.test.fraction=0.2"])
+            return Case("demo", "", [], [part], simulate=_simulated())
+        case "simulated_doubles":
+            part = Part("a third", ["split.test.hold_out=combinations", "split.test.fraction=0.33"])
+            return Case("demo", "", [], [part], simulate=_simulated(pairs=30))
+        case "simulated_doses":
+            parts = [Part(f"dose {dose:g}", held_out("doses", [dose])) for dose in (1.0, 4.0)]
+            doses = (0.25, 0.5, 1.0, 2.0, 4.0)
+            return Case("demo", "", ["data.dose_column=dose"], parts, simulate=_simulated(doses=doses))
+        case "simulated_cell_type":
+            part = Part("type_1", held_out("contexts", ["type_1"], column="cell_type"))
+            return Case("demo", "", [], [part], simulate=_simulated(n_cell_types=5))
+        case "papalexi":
+            parts = [Part(target, held_out("perturbations", [target])) for target in RESPONSIVE]
+            return Case("papalexi", "papalexi.h5ad", [], parts)
+        case "kang":
+            parts = [Part(c, held_out("contexts", [c], column="cell_type")) for c in KANG_CELL_TYPES]
+            return Case("kang", "kang.h5ad", [], parts, networks=False)
+        case "mcfaline":
+            folds = enumerate(_folds(data))
+            parts = [Part(f"fold {i}", held_out("grid", pairs, column="cell_type")) for i, pairs in folds]
+            return Case("mcfaline", "mcfaline.h5ad", [], parts)
+        case _:
+            return _norman(data, {"norman_both_seen": 2, "norman_one_seen": 1, "norman_none_seen": 0}[name])
 
 
 KANG_CELL_TYPES = ("B", "B Activated", "CD14 Mono", "CD4 Memory T", "CD4 Naive T", "DC", "NK", "T activated")
@@ -120,26 +159,37 @@ def _conditions(config: str, data: Path) -> list:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("case", help="papalexi, kang, norman_both_seen, norman_one_seen, norman_none_seen, mcfaline")
+    parser.add_argument("case", choices=NAMES)
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of screens and priors")
-    parser.add_argument("--vectors", type=Path, metavar="FOLDER", help="where vectors are kept, or are from another run")
+    parser.add_argument(
+        "--vectors", type=Path, metavar="FOLDER", help="where vectors are kept, or are from another run"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on (default: 3)")
     parser.add_argument("--quick", action="store_true", help="one seed, one part, a few training steps: does it run?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
 
-    case = cases(arguments.data)[arguments.case]
+    case = case_of(arguments.case, arguments.data)
     seeds = range(1 if arguments.quick else arguments.seeds)
     parts = case.parts[:1] if arguments.quick else case.parts
-    overrides = [f"data.path={arguments.data / case.data}", *case.overrides, *arguments.overrides]
+    overrides = [*case.overrides, *arguments.overrides]
+    overrides += [f"data.path={arguments.data / case.data}"] if case.simulate is None else []
     overrides += QUICK if arguments.quick else []
     per_seed = []
     with tempfile.TemporaryDirectory() as folder:
         kept = arguments.vectors or Path(folder)
-        tables = vectors(case, overrides, arguments.data / "priors", kept) if case.networks else []
+        tables = []
+        if case.networks and case.simulate is None:
+            tables = vectors(case, overrides, arguments.data / "priors", kept)
         for seed in seeds:
+            if case.simulate is not None:
+                world, screen = case.simulate(seed)
+                screen.write_h5ad(Path(folder) / "screen.h5ad")
+                world.save_vectors(Path(folder) / "true_network.parquet")
+                overrides += [f"data.path={folder}/screen.h5ad"]
+                tables = [Path(folder) / "true_network.parquet"]
             found: dict[str, dict[str, dict[str, float | None]]] = {}
             for part in parts:
                 settings = [*overrides, *part.overrides, f"seed={seed}"]
@@ -187,7 +237,9 @@ def vectors(case: Case, overrides: list[str], priors: Path, folder: Path) -> lis
 
 def random_vectors(tables: list[Path], seed: int, path: Path) -> Path:
     """Normal vectors for all names of the tables, as many numbers as those have."""
-    frames = [pd.read_parquet(table) for table in tables]
+    frames = [
+        frame if frame.index.name else frame.set_index(frame.columns[0]) for frame in map(pd.read_parquet, tables)
+    ]
     names = sorted(set().union(*[frame.index for frame in frames]))
     drawn = numpy_generator(seed, "random vectors").standard_normal((len(names), sum(f.shape[1] for f in frames)))
     pd.DataFrame(drawn.astype(np.float32), index=names).to_parquet(path)
@@ -208,7 +260,7 @@ def simulated(
             config = load_config(
                 CONFIGS / f"{case.config}.yaml", [*settings, *(known if tables else []), f"run={run}/run"]
             )
-            result = one_seed(config, Path(run), device)
+            result = one_seed(config, Path(run), device, MEASURED)
         counted = {c: rows for c, rows in result["conditions"].items() if part.counted is None or c in part.counted}
         for row in next(iter(counted.values())):
             name = {MODEL: kind}.get(row, row)

@@ -86,6 +86,14 @@ class ContextSplit(Section):
     fraction: Fraction | None = None
 
 
+class DoseSplit(Section):
+    """Hold out every perturbation at some doses: listed, or a fraction drawn by seed."""
+
+    hold_out: Literal["doses"]
+    values: list[float] | None = None
+    fraction: Fraction | None = None
+
+
 class GridSplit(Section):
     """Hold out (context, perturbation) pairs: listed as ``{context: ..., perturbation: ...}``, or a fraction drawn
     by seed so that every perturbation keeps a context and every context a perturbation where they can."""
@@ -96,7 +104,7 @@ class GridSplit(Section):
     fraction: Fraction | None = None
 
 
-HoldOut = CellShareSplit | PerturbationSplit | CombinationSplit | ContextSplit | GridSplit
+HoldOut = CellShareSplit | PerturbationSplit | CombinationSplit | ContextSplit | DoseSplit | GridSplit
 
 
 class SplitConfig(Section):
@@ -464,6 +472,8 @@ class Config(Section):
                 f"autoencoder.kind={self.autoencoder.kind} is a distribution of counts and needs data.scale=counts, "
                 f"not {data.scale}; give raw counts, or use autoencoder.kind=pca"
             )
+        if isinstance(self.split.test, DoseSplit) and data.dose_column is None:
+            raise ValueError("split.test.hold_out=doses needs data.dose_column")
         column = getattr(self.split.test, "column", None)
         if column is not None and column not in data.context_columns:
             raise ValueError(f"split.test.column={column!r} is not among data.context_columns={data.context_columns}")

@@ -52,7 +52,7 @@ class MovedCells:
     @property
     def are_controls(self) -> torch.Tensor:
         """(n, 1) whether a cell stays what it is."""
-        still = np.array([condition.is_control for condition in self.conditions])
+        still = np.array([condition.changes_nothing for condition in self.conditions])
         return torch.from_numpy(still[self.condition])[:, None].to(self.z_1.device)
 
     def effects(self, effects: MeanEffects) -> torch.Tensor:
@@ -106,7 +106,7 @@ class LogDecoder(Decoder):
         x = decode(z_1) + [x_control - decode(z_control)] + guidance outside
 
     Cells below 0 are cut off with their mean kept; counts are the neighbours of that on the grid of the control cell.
-    Control conditions come out as the control cells themselves.
+    Control conditions, and dose 0, come out as the control cells themselves.
 
     Args:
         autoencoder: whose `decode` may be negative.
@@ -160,7 +160,8 @@ class CountDecoder(Decoder):
 
     With `carried`, a count lies at the same quantile of its distribution as the control cell's count did of its own, so
     that gene-level noise, and what genes share beyond the latents, is the control cell's; a cell that nothing moves is
-    its control cell. Else every count is drawn by itself. Control conditions come out as the control cells.
+    its control cell. Else every count is drawn by itself. Control conditions, and dose 0, come out as the control
+    cells.
 
     Args:
         gene_effects: of conditions on the logarithms of means, beyond what the latents say; None for none.

@@ -1,6 +1,6 @@
 """The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
-from gensim.metrics.catalogue import CATALOGUE, Comparison, NotComputable, Side
+from gensim.metrics.catalogue import CATALOGUE, Comparison, Metric, NotComputable, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
@@ -72,8 +72,15 @@ class EvaluationInputs:
             raise DataError(f"mean effects are over {self.effects.delta.shape[1]} genes, not {len(self.space.genes)}")
 
 
-def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max_cells: int = 2_000) -> Evaluation:
-    """Every metric of the catalogue, for every condition of the truth, for every row.
+def evaluate(
+    inputs: EvaluationInputs,
+    seed: int = 0,
+    *,
+    n_repeats: int = 5,
+    max_cells: int = 2_000,
+    metrics: Sequence[Metric] = CATALOGUE,
+) -> Evaluation:
+    """Metrics of the catalogue, for every condition of the truth, for every row.
 
     Rows: `no_change` (held-back controls of the same context, drawn without replacement, at most as many as predicted
     cells), `training_mean` (the same controls moved by the mean training effect), `gaussian_map` (these stretched by
@@ -100,6 +107,7 @@ def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max
         max_cells: of a condition at most so many real and so many predicted cells, drawn by seed, are used, so that
             neither memory nor time per condition grows with the number of cells. Control means use every control;
             differential expression uses at most `max_cells` of them.
+        metrics: those of the catalogue that are asked for; a value does not depend on the others.
 
     Returns:
         Values or reasons, averages with intervals, scores. Conditions that were not predicted or have no held-back
@@ -114,7 +122,7 @@ def evaluate(inputs: EvaluationInputs, seed: int = 0, *, n_repeats: int = 5, max
         )
     scored, not_scored, warnings = _match(inputs)
     controls = ControlMeans(inputs.controls, seed, n_repeats)
-    results = tuple(_score(inputs, c, controls, seed, n_repeats, max_cells) for c in scored)
+    results = tuple(_score(inputs, c, controls, seed, n_repeats, max_cells, metrics) for c in scored)
     groups = summarise(results, seed)
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
@@ -147,7 +155,13 @@ def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condi
 
 
 def _score(
-    inputs: EvaluationInputs, condition: Condition, controls: ControlMeans, seed: int, n_repeats: int, max_cells: int
+    inputs: EvaluationInputs,
+    condition: Condition,
+    controls: ControlMeans,
+    seed: int,
+    n_repeats: int,
+    max_cells: int,
+    metrics: Sequence[Metric],
 ) -> ConditionResult:
     """All rows and metrics of one condition."""
     generator = numpy_generator(seed, "evaluate", condition.key)
@@ -179,7 +193,7 @@ def _score(
         folds = derive(seed, "evaluate", condition.key, "comparison", repeat)
         for row, side in rows.items():
             comparison = Comparison(reference, side, sigma2, folds)
-            for metric in CATALOGUE:
+            for metric in metrics:
                 if metric.repeats is not None and repeat >= metric.repeats:
                     continue
                 try:
@@ -188,7 +202,7 @@ def _score(
                     reasons[row, metric.key] = str(error)
     if REPLICATE not in rows:
         few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
-        reasons.update({(REPLICATE, metric.key): few for metric in CATALOGUE})
+        reasons.update({(REPLICATE, metric.key): few for metric in metrics})
     return ConditionResult(
         condition=condition,
         seen=None if inputs.effects is None else condition in inputs.effects.conditions,

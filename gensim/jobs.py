@@ -24,6 +24,7 @@ from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
 from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.report import write_report
 from gensim.metrics.results import REGRESSIONS, Evaluation
 from gensim.metrics.space import MetricSpace
@@ -243,6 +244,7 @@ def evaluate_cells(
     controls: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
+    metrics: Sequence[Metric] = CATALOGUE,
 ) -> tuple[Evaluation, Path]:
     """Score simulated against real cells, in the space and beside the baselines of a run; write the report.
 
@@ -252,6 +254,7 @@ def evaluate_cells(
             left out by name, so the screen itself will do.
         controls: control cells for the baselines; None for the run's held-back ones.
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.zarr``.
+        metrics: those of the catalogue that are asked for.
 
     Returns:
         The evaluation, and the folder that holds `report.txt`, `metrics.json`, `metrics.csv` and `mean_variance.png`.
@@ -275,8 +278,8 @@ def evaluate_cells(
     real, n_left_out = leave_out(real, used)
     if n_left_out:
         log.info("%d cells of %s were used in training and are left out", n_left_out, truth)
-    effects = MeanEffects.load(folder.prepared / IN_GENES)
-    regressions = _regressions(folder.sampling_codebook(), effects, real.conditions)
+    effects, codebook = MeanEffects.load(folder.prepared / IN_GENES), folder.sampling_codebook()
+    regressions = _regressions(codebook, effects, real.conditions)
     inputs = EvaluationInputs(
         prediction=source(cells),
         truth=real,
@@ -286,9 +289,11 @@ def evaluate_cells(
         maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
         regressions={row: informed for row, (informed, _) in regressions.items()},
     )
-    evaluation = evaluate(inputs, seed)
+    evaluation = evaluate(inputs, seed, metrics=metrics)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
+    scored = [result.condition for result in evaluation.results]
     notes = [
+        *(f"{c.label}: {of}" for c, of in zip(scored, codebook.novelty(scored), strict=True) if of.reasons),
         _reconstruction_note(folder),
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]

@@ -17,7 +17,7 @@ from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.config import Config, CountAutoencoderConfig, DataConfig, for_sampling
 from gensim.data.in_memory import AnnData, read_store, write_file
-from gensim.data.request import Request, read_request, request_of
+from gensim.data.request import NOVELTY, NOVELTY_DISTANCE, Request, read_request, request_of
 from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
 from gensim.decoding import CountDecoder, Decoder, LogDecoder
@@ -25,6 +25,7 @@ from gensim.errors import CheckpointError
 from gensim.nn.compiled import compile_fields
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.novelty import Novelty
 from gensim.pseudobulk import Pseudobulk
 from gensim.seeding import digest
 from gensim.simulate import CELLS_PER_SOLVE, Controls, Engine, Plan, make_plan
@@ -46,6 +47,7 @@ from gensim.types import CellChunk, Condition
 log = logging.getLogger("gensim")
 
 BYTES_PER_CHUNK = 32 * 2**20
+MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,10 @@ class Simulator:
         if chunk_cells is None:
             blocks_per_chunk = BYTES_PER_CHUNK // (4 * len(self.genes) * CELLS_PER_SOLVE)
             chunk_cells = CELLS_PER_SOLVE * max(1, blocks_per_chunk)
-        return Simulation(engine, plan, cells, self._schema(request, plan, cells, screen.digest, chunk_cells))
+        novelty = engine.codebook.novelty(plan.conditions)
+        _warn_of_far(plan.conditions, novelty)
+        schema = self._schema(request, plan, cells, screen.digest, chunk_cells, novelty)
+        return Simulation(engine, plan, cells, schema)
 
     def _knowing_contexts(self, controls: Controls, conditions: Sequence[Condition]) -> Engine:
         """The engine, told what the contexts of the conditions are that the run has no control cells of."""
@@ -244,7 +249,13 @@ class Simulator:
         return self.config.data.model_copy(update={"path": str(path), "layer": None})
 
     def _schema(
-        self, request: Request, plan: Plan, controls: Controls, controls_digest: str, chunk_cells: int
+        self,
+        request: Request,
+        plan: Plan,
+        controls: Controls,
+        controls_digest: str,
+        chunk_cells: int,
+        novelty: Sequence[Novelty],
     ) -> StoreSchema:
         data = self.config.data
         table = pd.DataFrame({"condition": [c.label for c in plan.conditions]})
@@ -256,6 +267,8 @@ class Simulator:
             table[column] = [dict(c.context)[column] for c in plan.conditions]
         if data.dose_column is not None:
             table[data.dose_column] = [np.nan if c.dose is None else c.dose for c in plan.conditions]
+        table[NOVELTY] = [of.level for of in novelty]
+        table[NOVELTY_DISTANCE] = [of.distance for of in novelty]
         table = pd.concat([table, request.extra.reset_index(drop=True)], axis=1)
         sources = pd.DataFrame(index=pd.Index(controls.cells, name="source_cell"))
         if data.batch_column is not None:
@@ -276,6 +289,14 @@ class Simulator:
         return StoreSchema(
             self.genes, scale, plan.n_cells, chunk_cells, table, sources, provenance, integers=scale == "counts"
         )
+
+
+def _warn_of_far(conditions: Sequence[Condition], novelty: Sequence[Novelty]) -> None:
+    far = {condition.label: of for condition, of in zip(conditions, novelty, strict=True) if of.level == "far"}
+    if far:
+        shown = "; ".join(f"{label!r} ({', '.join(of.reasons)})" for label, of in list(far.items())[:MOST_NAMED])
+        more = f" and {len(far) - MOST_NAMED} more" if len(far) > MOST_NAMED else ""
+        log.warning("%d conditions lie far from all that was measured: %s%s", len(far), shown, more)
 
 
 def _decoder(

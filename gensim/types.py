@@ -60,6 +60,11 @@ class Condition:
         return not self.perturbations
 
     @property
+    def changes_nothing(self) -> bool:
+        """Control, or anything at dose 0."""
+        return self.is_control or self.dose == 0
+
+    @property
     def control(self) -> "Condition":
         """The control condition of the same context."""
         return Condition((), self.context)

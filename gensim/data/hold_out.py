@@ -7,6 +7,7 @@ from gensim.config import (
     CellShareSplit,
     CombinationSplit,
     ContextSplit,
+    DoseSplit,
     GridSplit,
     PerturbationSplit,
     SplitConfig,
@@ -49,6 +50,9 @@ def held_out_conditions(screen: Screen, config: SplitConfig, seed: int) -> tuple
     if isinstance(test, ContextSplit):
         contexts = _contexts(perturbed, test, seed)
         return [c for c in perturbed if _value(c, test.column) in contexts], []
+    if isinstance(test, DoseSplit):
+        doses = _doses(perturbed, test, seed)
+        return [c for c in perturbed if c.dose in doses], []
     pairs = _grid(screen, perturbed, test, seed)
     return [c for c in perturbed if (_value(c, test.column), c.perturbations) in pairs], []
 
@@ -106,6 +110,13 @@ def _combinations(
         names = [join(_parse(screen, value)) for value in test.values]
         return {known[name] for name in _listed(names, sorted(known), "combination")}
     return {known[name] for name in _drawn(sorted(known), test.fraction, seed, "combinations")}
+
+
+def _doses(perturbed: list[Condition], test: DoseSplit, seed: int) -> set[float]:
+    known = [repr(dose) for dose in sorted({c.dose for c in perturbed if c.dose is not None})]
+    if test.values is not None:
+        return {float(text) for text in _listed([repr(float(value)) for value in test.values], known, "dose")}
+    return {float(text) for text in _drawn(known, test.fraction, seed, "doses")}
 
 
 def _contexts(perturbed: list[Condition], test: ContextSplit, seed: int) -> set[str]:

@@ -15,7 +15,8 @@ from gensim.errors import DataError, listing, nearest
 from gensim.types import Condition, IntArray
 
 PERTURBATION, N_CELLS, DOSE = "perturbation", "n_cells", "dose"
-WRITTEN_COLUMNS = ("condition", "source_cell", "library_size", PERTURBATION, DOSE)
+NOVELTY, NOVELTY_DISTANCE = "novelty", "novelty_distance"
+WRITTEN_COLUMNS = ("condition", "source_cell", "library_size", NOVELTY, NOVELTY_DISTANCE, PERTURBATION, DOSE)
 """Columns of obs that simulated cells have; columns that a request carries along need other names."""
 HEADER_LINES = 1
 

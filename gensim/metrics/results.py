@@ -102,9 +102,10 @@ def summarise(results: Iterable[ConditionResult], seed: int) -> tuple[GroupSumma
 
 
 def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSummary:
-    present = [row for row in ROWS if any((row, CATALOGUE[0].key) in r.measurements for r in results)]
+    measured = {place for r in results for place in r.measurements}
+    present = [row for row in ROWS if any(name == row for name, _ in measured)]
     averages, scores = {}, {}
-    for metric in CATALOGUE:
+    for metric in [metric for metric in CATALOGUE if any(key == metric.key for _, key in measured)]:
         for row in present:
             cells = [r.measurements[row, metric.key] for r in results]
             average = mean_with_interval([m.value for m in cells if m.value is not None], seed)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.perturbations.dose_response import DoseResponse, choose_dose_response, groups_by_dose
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
 from gensim.perturbations.regression import KINDS, Kind, MeasuredVectors, Regression, candidates, left_out_weights
@@ -41,10 +42,11 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A regression over each of them; None where there is nothing to tell one from another."""
+    """A regression over each of them, and a dose response; None where there is nothing to tell one from another."""
 
     perturbations: Judged | None
     contexts: Judged | None
+    doses: DoseResponse | None
 
     def likeness(self, perturbations: VectorTable, contexts: VectorTable | None) -> Likeness:
         """With the vectors that were looked at."""
@@ -53,11 +55,12 @@ class Chosen:
             of_perturbations = Predictor(self.perturbations.regression, perturbations)
         if self.contexts is not None and contexts is not None:
             of_contexts = Predictor(self.contexts.regression, contexts)
-        return Likeness(perturbations=of_perturbations, contexts=of_contexts)
+        return Likeness(perturbations=of_perturbations, contexts=of_contexts, doses=self.doses)
 
     def in_words(self) -> list[str]:
         named = {"perturbations": self.perturbations, "contexts": self.contexts}
-        return [judged.in_words(name) for name, judged in named.items() if judged is not None]
+        lines = [judged.in_words(name) for name, judged in named.items() if judged is not None]
+        return lines + ([] if self.doses is None else [f"unmeasured doses: {self.doses}"])
 
 
 def choose_regressions(
@@ -67,6 +70,7 @@ def choose_regressions(
     return Chosen(
         None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds),
         None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
+        over_doses(effects),
     )
 
 
@@ -135,6 +139,19 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
     chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
     settings = [_setting(effects, table, sorted(found), found.__getitem__) for found in chosen]
     return _best(settings, effects, kinds, len(table.parts))
+
+
+def over_doses(effects: MeanEffects) -> DoseResponse | None:
+    """The dose response that predicts best, leaving one dose out after another; None where there are no doses."""
+    plain = effects.delta if effects.plain is None else effects.plain
+    groups = groups_by_dose([((c.perturbations, c.context), c.dose) for c in effects.conditions])
+    if not groups:
+        return None
+    variances, v = effects.variances, np.zeros(len(effects.conditions))
+    v[:] = [variances.get(c, 0.0) for c in effects.conditions]
+    dose = np.array([c.dose or 0.0 for c in effects.conditions])
+    chosen = [groups[i] for i in spread(np.arange(len(groups)), MOST_SETTINGS)]
+    return choose_dose_response([(dose[rows], plain[rows].astype(np.float64), v[rows]) for rows in chosen])
 
 
 def _setting(

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from gensim.errors import CheckpointError
+from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor
+from gensim.perturbations.novelty import MeasuredRange, Novelty
 from gensim.perturbations.penetrance import Penetrance
 from gensim.perturbations.regression import Regression
 from gensim.perturbations.vectors import VectorTable, read_vector_table, save_vector_table
@@ -79,6 +81,11 @@ class Codebook:
         """
         return effects.informed(self.likeness)
 
+    def novelty(self, conditions: Sequence[Condition]) -> list[Novelty]:
+        """How far each of the conditions lies from those that were measured."""
+        measured = MeasuredRange(self.effects.conditions, self.likeness)
+        return [measured.novelty(condition) for condition in conditions]
+
     def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Codebook":
         """The same vocabulary with (D,) vectors of further contexts, by the keys of their control conditions."""
         predictor = self.likeness.contexts
@@ -139,6 +146,14 @@ class Codebook:
         doses = [c.dose for c in self.effects.conditions if c.dose is not None]
         return math.log1p(max(doses)) if doses and max(doses) > 0 else 1.0
 
+    @property
+    def half_doses(self) -> tuple[float, ...]:
+        """Lowest, geometric mean and highest of the training conditions' doses above 0; none where there are none."""
+        doses = [c.dose for c in self.effects.conditions if c.dose]
+        if not doses:
+            return ()
+        return min(doses), math.exp(sum(map(math.log, doses)) / len(doses)), max(doses)
+
     def save(self, folder: Path) -> None:
         words: dict[str, Any] = {
             "context_columns": self.context_columns,
@@ -149,6 +164,7 @@ class Codebook:
             "regressions": {
                 "perturbations": _words(self.likeness.perturbations),
                 "contexts": _words(self.likeness.contexts),
+                "doses": None if self.likeness.doses is None else asdict(self.likeness.doses),
             },
         }
         (folder / "codebook.json").write_text(json.dumps(words, indent=1))
@@ -177,14 +193,16 @@ class Codebook:
         )
         return book.knowing(book.effects, book.told(words["regressions"], folder))
 
-    def told(self, regressions: Mapping[str, Mapping[str, Any] | None], folder: Path) -> Likeness:
-        """What tells of unmeasured conditions, from settings of regressions over perturbations and over contexts."""
-        of_perturbations, of_contexts = regressions["perturbations"], regressions["contexts"]
+    def told(self, settings: Mapping[str, Mapping[str, Any] | None], folder: Path) -> Likeness:
+        """What tells of unmeasured conditions, from settings of regressions over perturbations and over contexts, and
+        of a dose response."""
+        of_perturbations, of_contexts, of_doses = (settings[over] for over in ("perturbations", "contexts", "doses"))
         return Likeness(
             perturbations=None if of_perturbations is None else Predictor(Regression(**of_perturbations), self.table),
             contexts=None
             if of_contexts is None
             else Predictor(Regression(**of_contexts), read_vector_table(folder / self.CONTEXTS)),
+            doses=None if of_doses is None else DoseResponse(**of_doses),
         )
 
 

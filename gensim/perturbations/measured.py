@@ -4,6 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.regression import Regression, Weights
 from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition
@@ -29,11 +32,13 @@ class Likeness:
         perturbations: over perturbations that were measured alone; None: one that was not measured is expected to do
             what perturbations do on average.
         contexts: over contexts (named by the key of their control condition); None: all alike.
+        doses: between the doses that were measured of the same in the same context; None: all alike.
     """
 
     variance: Mapping[Condition, float] = field(default_factory=dict)
     perturbations: Predictor | None = None
     contexts: Predictor | None = None
+    doses: DoseResponse | None = None
 
 
 class MeasuredConditions:
@@ -62,13 +67,14 @@ class MeasuredConditions:
     def weights(self, condition: Condition) -> dict[Key, float]:
         """Weights of the measured effects whose sum is the expected effect of a condition.
 
-        Control has none. Conditions with exactly these perturbations come first (see `like`), all alike, but contexts
-        weighed by the regression over contexts. Else a combination is the sum of its members, and a perturbation that
+        Control has none, nor has dose 0. Conditions with exactly these perturbations come first: in the same context,
+        the same dose or between others by the dose response; else those of other contexts, by the regression over
+        contexts. Else a combination is the sum of its members, and a perturbation that
         was not measured what the regression makes of those that were, in the same context and at the same dose where
         they were measured there. Without a regression, and where a member was not measured alone: all conditions of
         the context alike, or all there are.
         """
-        if condition.is_control or not self.conditions:
+        if condition.changes_nothing or not self.conditions:
             return {}
         known = self._known(condition)
         if known:
@@ -93,14 +99,29 @@ class MeasuredConditions:
 
     def _known(self, condition: Condition) -> dict[Key, float]:
         """Of conditions with exactly these perturbations; empty where there is none."""
-        rows, predictor = self.like(condition), self.likeness.contexts
         by_context: dict[str, list[int]] = defaultdict(list)
-        for k in rows:
+        for k in self._rows.get(condition.perturbations, []):
             by_context[self.conditions[k].control.key].append(k)
-        here = condition.control.key
-        if predictor is None or here in by_context or len(by_context) < 2 or not predictor.table.has(here):
+        here, predictor = condition.control.key, self.likeness.contexts
+        if here in by_context:
+            return self._at_dose(by_context[here], condition.dose)
+        dosed = {c: rows for c, rows in by_context.items() if condition.dose in {self.conditions[k].dose for k in rows}}
+        elsewhere = {c: self._at_dose(rows, condition.dose) for c, rows in (dosed or by_context).items()}
+        if predictor is None or len(elsewhere) < 2 or not predictor.table.has(here):
+            return _sum([_times(1 / len(elsewhere), part) for part in elsewhere.values()])
+        return self._predicted(predictor, here, tuple(elsewhere), elsewhere.__getitem__)
+
+    def _at_dose(self, rows: list[int], dose: float | None) -> dict[Key, float]:
+        """Of conditions that differ in their dose alone."""
+        doses = [self.conditions[k].dose for k in rows]
+        if dose in doses:
+            return _alike([rows[doses.index(dose)]])
+        above_0 = [(d, k) for d, k in zip(doses, rows, strict=True) if d]
+        if self.likeness.doses is None or dose is None or not above_0:
             return _alike(rows)
-        return self._predicted(predictor, here, tuple(by_context), lambda name: _alike(by_context[name]))
+        measured, v = np.array([d for d, _ in above_0]), np.array([self._variance(k) for _, k in above_0])
+        weights = self.likeness.doses.weights(measured, v, dose).tolist()
+        return {(k, False): w for (_, k), w in zip(above_0, weights, strict=True)}
 
     def _predicted(
         self, predictor: Predictor, name: str, measured: Sequence[str], known: Callable[[str], dict[Key, float]]
@@ -128,6 +149,10 @@ def single_perturbations(conditions: Sequence[Condition]) -> tuple[str, ...]:
 
 def _alike(rows: list[int]) -> dict[Key, float]:
     return {(k, True): 1 / len(rows) for k in rows}
+
+
+def _times(factor: float, part: dict[Key, float]) -> dict[Key, float]:
+    return {key: factor * weight for key, weight in part.items()}
 
 
 def _sum(parts: Sequence[dict[Key, float]]) -> dict[Key, float]:

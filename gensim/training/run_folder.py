@@ -142,8 +142,8 @@ class RunFolder:
         """The vocabulary with the effects that cells are simulated with: those of all cells that are not held out."""
         judged = self.read_json(self.prepared / REGRESSIONS)
         codebook = Codebook.load(self.prepared)
-        regressions = {over: found and found["regression"] for over, found in judged.items()}
-        return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), codebook.told(regressions, self.prepared))
+        settings = {over: found and found.get("regression", found) for over, found in judged.items()}
+        return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), codebook.told(settings, self.prepared))
 
     @property
     def gene_effects(self) -> Path:

@@ -1,0 +1,119 @@
+"""How far a requested condition lies from those that were measured."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from gensim.perturbations.measured import Likeness, Predictor
+from gensim.perturbations.regression import MeasuredVectors
+from gensim.types import Condition
+
+LEVELS = ("control", "measured", "recombined", "near", "far")
+"""What simulated cells rest on: control cells; cells of the very condition; a new combination or dose, or another
+context, of measured perturbations; a perturbation that was not measured, or a context without perturbed cells, as like
+the nearest measured one as measured ones usually are; anything beyond."""
+USUAL = 0.95
+"""Quantile of the distances of the measured to their nearest measured neighbours, beyond which something is far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """Of one condition.
+
+    Args:
+        level: one of `LEVELS`.
+        distance: of the perturbations and of the context to their nearest measured ones, the larger of both, in units
+            of the median distance of measured ones to their nearest neighbours; 0 where all are measured; NaN where no
+            vectors tell.
+        reasons: for levels beyond `measured`.
+    """
+
+    level: str
+    distance: float
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.level}, distance {self.distance:.2g}: {'; '.join(self.reasons)}"
+
+
+class MeasuredRange:
+    """What was measured, to compare requests with.
+
+    Args:
+        conditions: training conditions, none of them control.
+        likeness: has the vectors of perturbations and contexts.
+    """
+
+    def __init__(self, conditions: Sequence[Condition], likeness: Likeness) -> None:
+        self._conditions = set(conditions)
+        self._perturbations = {name for c in conditions for name in c.perturbations}
+        self._contexts = {c.control.key for c in conditions}
+        self._longest = max((len(c.perturbations) for c in conditions), default=0)
+        doses = [c.dose for c in conditions if c.dose is not None]
+        self._doses = (min(doses), max(doses)) if doses else None
+        self._of_perturbations = _Distances(likeness.perturbations, sorted(self._perturbations), str)
+        self._of_contexts = _Distances(likeness.contexts, sorted(self._contexts), _values)
+
+    def novelty(self, condition: Condition) -> Novelty:
+        if condition.changes_nothing:
+            return Novelty("control", 0.0)
+        if condition in self._conditions:
+            return Novelty("measured", 0.0)
+        distances, far, reasons = [0.0], False, []
+        for name in condition.perturbations:
+            if name not in self._perturbations:
+                distance, beyond, said = self._of_perturbations.to(name)
+                distances.append(distance)
+                far |= beyond
+                reasons.append(f"{name} was not measured ({said})")
+        if condition.control.key not in self._contexts:
+            distance, beyond, said = self._of_contexts.to(condition.control.key)
+            distances.append(distance)
+            far |= beyond
+            reasons.append(f"{_values(condition.control.key)} has no perturbed training cells ({said})")
+        level = "far" if far else "near" if reasons else "recombined"
+        if len(condition.perturbations) > self._longest:
+            level = "far"
+            reasons.append(f"{len(condition.perturbations)} perturbations at once, {self._longest} at most in training")
+        if condition.dose is not None and self._doses and not self._doses[0] <= condition.dose <= self._doses[1]:
+            level = "far"
+            reasons.append(f"dose {condition.dose:g} is outside of {self._doses[0]:g} to {self._doses[1]:g}")
+        return Novelty(level, float(np.max(distances)), tuple(reasons) or ("its parts were measured apart",))
+
+
+def _values(control_key: str) -> str:
+    """Of a context, for people."""
+    return ", ".join(value for _, value in Condition.from_key(control_key).context)
+
+
+class _Distances:
+    """To the nearest of the names that were measured.
+
+    Args:
+        predictor: has their vectors; None where nothing tells. names: those that were measured.
+        in_words: a name for people.
+    """
+
+    def __init__(self, predictor: Predictor | None, names: Sequence[str], in_words: Callable[[str], str]) -> None:
+        self._predictor, self._in_words = predictor, in_words
+        self._names = [name for name in names if predictor is not None and predictor.table.has(name)]
+        self._unit = self._usual = 0.0
+        if predictor is not None and len(self._names) > 1:
+            regression = predictor.regression
+            self._vectors = MeasuredVectors(predictor.table, self._names, regression.unit, regression.source)
+            among = cdist(self._vectors.x, self._vectors.x)
+            np.fill_diagonal(among, np.inf)
+            nearest = among.min(axis=1)
+            self._unit, self._usual = float(np.median(nearest)), float(np.quantile(nearest, USUAL))
+
+    def to(self, name: str) -> tuple[float, bool, str]:
+        """Distance, whether that is far, and what was found in words."""
+        if self._unit == 0 or self._predictor is None or not self._predictor.table.has(name):
+            return math.nan, True, "nothing tells what it is like"
+        distances = cdist(self._vectors.of([name]), self._vectors.x)[0]
+        nearest = int(distances.argmin())
+        said = f"nearest: {self._in_words(self._names[nearest])}"
+        return float(distances[nearest]) / self._unit, bool(distances[nearest] > self._usual), said

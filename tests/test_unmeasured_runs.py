@@ -1,0 +1,109 @@
+"""Runs on a screen with vectors and contexts: what is simulated of perturbations and contexts that nobody measured."""
+
+import json
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import small_runs
+from screens import adata_of, counts
+
+from gensim.cli import main
+from gensim.simulator import Simulator
+
+GENES = ["A", "B", "C", "D", "E", "F"]
+TYPES = ("x", "y", "z")
+
+
+def run_with(folder, test, sample=()):
+    labels = [label for label in ["control", *GENES] for _ in range(60)]
+    types = [TYPES[i % 3] for i in range(len(labels))]
+    adata = adata_of(labels, counts(len(labels), 12), cell_type=types)
+    # A, B and C double gene 0 in all contexts; the others gene 5.
+    x = adata.X.toarray()
+    for row, label in enumerate(labels):
+        if label != "control":
+            x[row, 0 if label in "ABC" else 5] += 6
+    adata.X = x
+    adata.write_h5ad(folder / "screen.h5ad")
+    vectors = pd.DataFrame({"f": [1.0, 1.1, 0.9, -1.0, -1.1, -0.9]}, index=pd.Index(GENES, name="gene"))
+    vectors.to_parquet(folder / "vectors.parquet")
+    more = pd.DataFrame({"g": [0.5, 0.2], "h": [1.0, 2.0]}, index=pd.Index(["A", "D"], name="gene"))
+    more.to_parquet(folder / "more.parquet")
+    paths = [str(folder / "vectors.parquet"), str(folder / "more.parquet")]
+    config = small_runs.config(
+        folder / "config.yaml", folder / "run", folder / "screen.h5ad",
+        split={"test": test}, perturbation={"vectors": {"kind": "table", "path": paths}},
+    )  # fmt: skip
+    assert main(["train", "--config", str(config), "--device", "cpu"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def without_c(tmp_path_factory):
+    folder = run_with(tmp_path_factory.mktemp("without_c"), {"hold_out": "perturbations", "values": ["C"]})
+    out = folder / "cells.zarr"
+    assert main(["sample", "--run", str(folder / "run"), "--out", str(out), "--device", "cpu"]) == 0
+    assert main(["evaluate", str(out), "--run", str(folder / "run")]) == 0
+    return folder
+
+
+def test_an_unmeasured_perturbation_does_what_those_like_it_do(without_c):
+    simulator = Simulator.load(without_c / "run", "cpu")
+    cells = ad.read_zarr(without_c / "cells.zarr")
+    assert set(cells.obs["perturbation"]) == {"C"}
+    moved = np.log1p(cells.X.toarray() if hasattr(cells.X, "toarray") else cells.X).mean(axis=0)
+    controls = np.log1p(simulator.held_back_controls.x[: len(cells)].toarray()).mean(axis=0)
+    change = moved - controls
+    assert change[0] > 0.4
+    assert change[5] < 0.3 * change[0]
+
+
+def test_simulated_cells_say_how_far_they_are_from_what_was_measured(without_c):
+    obs = ad.read_zarr(without_c / "cells.zarr").obs
+    assert obs["novelty"].unique().tolist() == ["near"]
+    assert (obs["novelty_distance"] > 0).all()
+    request = pd.DataFrame({"perturbation": ["A", "A+B", "control", "A+B+D"], "cell_type": "x", "n_cells": 2})
+    simulated = Simulator.load(without_c / "run", "cpu").simulate(request=request).to_anndata().obs
+    found = simulated.groupby("condition", observed=True)["novelty"].first().to_dict()
+    assert found == {"A | x": "measured", "A+B | x": "far", "control | x": "control", "A+B+D | x": "far"}
+
+
+def test_the_report_has_the_regressions_and_what_they_are(without_c):
+    report = (without_c / "cells.evaluation" / "report.txt").read_text()
+    metrics = json.loads((without_c / "cells.evaluation" / "metrics.json").read_text())
+    assert {"nearest", "ridge", "kernel_ridge", "model"} <= set(metrics["groups"][0]["averages"])
+    assert "C | x: near, distance" in report
+    assert "C was not measured (nearest: " in report
+    assert "ridge: unmeasured perturbations: ridge regression on" in report
+
+
+def test_a_context_that_the_run_does_not_know_is_simulated_from_its_controls(without_c):
+    """New control cells that look like those of y: the context is none of the run's, and borrows from those like it."""
+    simulator = Simulator.load(without_c / "run", "cpu")
+    controls = ad.read_h5ad(without_c / "screen.h5ad")
+    controls = controls[(controls.obs["perturbation"] == "control") & (controls.obs["cell_type"] == "y")].copy()
+    controls.obs["cell_type"] = "new"
+    controls.obs_names = [f"new_{name}" for name in controls.obs_names]
+    request = pd.DataFrame({"perturbation": ["A", "C"], "cell_type": "new", "n_cells": 30})
+    simulation = simulator.simulate(controls, request)
+    table = simulation.engine.codebook.likeness.contexts.table
+    assert [name for name in table.names if '"new"' in name]
+    cells = simulation.to_anndata()
+    assert set(cells.obs["novelty"]) <= {"near", "far"}
+    gained = np.log1p(np.asarray(cells.X)).mean(axis=0) - np.log1p(np.asarray(controls.X)).mean(axis=0)
+    assert gained[0] > 0.4
+    known = simulator.simulate(controls, request).schema.digest
+    assert known == simulation.schema.digest
+
+
+def test_a_held_out_context_is_scored_beside_regressions_over_contexts(tmp_path):
+    folder = run_with(tmp_path, {"hold_out": "contexts", "column": "cell_type", "values": ["z"]})
+    out = folder / "cells.zarr"
+    assert main(["sample", "--run", str(folder / "run"), "--out", str(out), "--device", "cpu"]) == 0
+    assert main(["evaluate", str(out), "--run", str(folder / "run")]) == 0
+    report = (folder / "cells.evaluation" / "report.txt").read_text()
+    assert "z has no perturbed training cells (nearest: " in report
+    regressions = json.loads((folder / "run" / "prepared" / "regressions.json").read_text())
+    assert regressions["contexts"]["regression"]["kind"] == "mean", "two contexts are too few to choose from"
