@@ -45,6 +45,45 @@ def ablation_section(report: dict) -> list[str]:
     return parts
 
 
+UNMEASURED = {"energy_distance_pca": "score, PCA space", "energy_distance_genes": "score, gene space", "l2_delta": "L2"}
+UNMEASURED_NOTE = (
+    "Conditions that nobody measured: scores of all held-out conditions of a seed together, so that large effects count "
+    "most. The regressions move control cells, each at the settings that predict "
+    "left-out training perturbations or contexts best; with random vectors the model knows nothing of what it is asked."
+)
+
+
+def unmeasured_table(reports: list[dict]) -> str:
+    """Rows of every case."""
+    lines = []
+    for report in reports:
+        for i, (row, cells) in enumerate(report["summary"].items()):
+            facts = (
+                [f"`{report['case']}`", str(report["n_conditions"]), str(len(report["seeds"]))] if i == 0 else [""] * 3
+            )
+            lines.append([*facts, row.replace("_", " "), *(interval(cells.get(m)) for m in UNMEASURED)])
+    return markdown(["case", "conditions", "seeds", "row", *UNMEASURED.values()], lines, left=4)
+
+
+def unmeasured_section(report: dict) -> list[str]:
+    """One case, and what every held-out condition got in each seed."""
+    metric = next(iter(UNMEASURED))
+    rows = list(report["summary"])
+    lines = [
+        [str(seed), condition, *(plain(found["conditions"][row][condition][metric]) for row in every)]
+        for every in [["no_change", *rows, "replicate"]]
+        for seed, found in zip(report["seeds"], report["per_seed"], strict=True)
+        for condition in found["conditions"]["model"]
+    ]
+    names = [row.replace("_", " ") for row in ("no_change", *rows, "replicate")]
+    return [
+        f"## Unmeasured: {report['case']}",
+        unmeasured_table([report]),
+        f"Values of {metric} (lower is better):",
+        markdown(["seed", "condition (part)", *names], lines, left=2),
+    ]
+
+
 def training_section(report: dict) -> list[str]:
     """Training speed beside what the pairs are worth."""
     setting = report["setting"]

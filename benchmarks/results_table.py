@@ -9,12 +9,20 @@ import json
 from pathlib import Path
 
 from results_format import interval, markdown, over_seeds, plain
-from results_sections import ablation_section, counts_section, sampling_section, training_section
+from results_sections import (
+    UNMEASURED_NOTE,
+    ablation_section,
+    counts_section,
+    sampling_section,
+    training_section,
+    unmeasured_section,
+    unmeasured_table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 DIFFERENCE = "model minus training_mean"
-ROWS = ("training_mean", "gaussian_map", "model", DIFFERENCE)
+ROWS = ("training_mean", "gaussian_map", "nearest", "ridge", "kernel_ridge", "model", DIFFERENCE)
 SHORT_METRICS = {"energy_distance_pca": "score, PCA space", "energy_distance_genes": "score, gene space"}
 BESIDE_MEANS = {
     "variance_ratio": "variance ratio",
@@ -74,6 +82,7 @@ def between_markers(text: str, table: str, where: str) -> str:
 
 def short_table(reports: list[dict]) -> str:
     """The rows of every quality report in PCA and in gene space, and where they come from."""
+    unmeasured = [report for report in reports if report["benchmark"] == "unmeasured"]
     reports = [report for report in reports if report["benchmark"] == "quality"]
     if not reports:
         return NOTHING
@@ -94,9 +103,14 @@ def short_table(reports: list[dict]) -> str:
         for row in ROWS_BESIDE_MEANS
     ]
     cells = markdown(["config", "row", *BESIDE_MEANS.values()], beside, left=2)
-    sources = "\n".join(f"- {named(report)}: {source(report)}" for report in reports)
+    sources = "\n".join(
+        f"- {name}: {source(report)}"
+        for name, report in [(named(r), r) for r in reports] + [(f"`{r['case']}`", r) for r in unmeasured]
+    )
     more = "All metrics and versions: [benchmarks/results/README.md](benchmarks/results/README.md)."
-    return f"{SCALE}\n\n{markdown(head, lines, left=5)}\n\n{CELLS}\n\n{cells}\n\n{sources}\n\n{more}"
+    tables = [SCALE, markdown(head, lines, left=5)]
+    tables += [UNMEASURED_NOTE, unmeasured_table(unmeasured)] if unmeasured else []
+    return "\n\n".join([*tables, CELLS, cells, sources, more])
 
 
 def value_over_seeds(report: dict, row: str, metric: str) -> dict[str, float | None]:
@@ -118,6 +132,8 @@ def long_tables(reports: list[dict]) -> str:
                 parts += training_section(report)
             case "sampling":
                 parts += sampling_section(report)
+            case "unmeasured":
+                parts += unmeasured_section(report)
             case "counts":
                 parts += counts_section(report)
             case name:

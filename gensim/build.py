@@ -174,7 +174,8 @@ def build_coupling(config: Config) -> Coupling:
 def build_transport(config: Config, codebook: Codebook, n_latents: int) -> Transport:
     """An untrained transport whose weights follow from the seed."""
     generator = torch_generator(config.seed, "transport weights")
-    encoder = ConditionEncoder(codebook, config.perturbation.n_features, generator)
+    of = config.perturbation
+    encoder = ConditionEncoder(codebook, of.n_features, generator, by_attention=of.fusion == "attention")
 
     def field(n_outputs: int, sees_control: bool) -> ConditionalField:
         c, sizes = config.field, (n_latents, encoder.n_features, n_outputs)

@@ -189,6 +189,8 @@ class PerturbationConfig(Section):
     )
     n_features: PositiveInt = 32
     """Length of the perturbation part of the condition vector."""
+    fusion: Literal["sum", "attention"] = "sum"
+    """Of the members of a combination and of several tables: a sum of linear maps, or attention over what is known."""
 
 
 class CouplingSection(Section):
@@ -502,6 +504,11 @@ class Config(Section):
             raise ValueError(
                 f"guidance={self.guidance} needs a network that has seen cells without their condition; "
                 "train with training.condition_dropout=0.1, or leave guidance at 1"
+            )
+        if self.perturbation.fusion == "attention" and self.perturbation.n_features % 4:
+            raise ValueError(
+                f"perturbation.n_features={self.perturbation.n_features} is not a multiple of 4, the heads of "
+                "perturbation.fusion=attention"
             )
         n_heads = getattr(self.field, "n_heads", 1)
         if self.field.width % n_heads:

@@ -73,17 +73,21 @@ class Attention(nn.Module):
         self.key_value = linear(width, 2 * width, bias=False)
         self.output = linear(width, width)
 
-    def forward(self, x: torch.Tensor, y: torch.Tensor, y_of: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, y: torch.Tensor, y_of: torch.Tensor | None = None, there: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(B, n, W) that look at (B, m, W), to (B, n, W).
 
         Args:
             y_of: (B,) int64, which of the sets y (S, m, W) each looks at; None where set i looks at set i.
+            there: (B, m) bool, which rows of y can be seen, at least one of each set; None for all.
         """
         q = rearrange(self.query(x), "b n (h w) -> b h n w", h=self.n_heads)
         k, v = rearrange(self.key_value(y), "b m (k h w) -> k b h m w", k=2, h=self.n_heads)
         if y_of is not None:
             k, v = k[y_of], v[y_of]
-        heads = functional.scaled_dot_product_attention(q, k, v)
+        mask = None if there is None else rearrange(there, "b m -> b 1 1 m")
+        heads = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: torch.Tensor = self.output(rearrange(heads, "b h n w -> b n (h w)"))
         return out
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gensim.nn.blocks import initialise, linear
+from gensim.nn.fusion import VectorFusion
 from gensim.perturbations.codebook import Codebook
 from gensim.types import ConditionBatch
 
@@ -14,30 +15,39 @@ N_BATCH_FEATURES = 8
 
 
 class ConditionEncoder(nn.Module):
-    """Sum of the perturbations' projected vectors (so that a combination has no order), dose, context, batch.
+    """Perturbations, dose, context and batch, side by side; a combination has no order.
 
-    The vectors are divided by their root mean square and projected linearly; for one-hot vectors this is a learned
-    embedding. A dose is seen as its logarithm and, where the screen has doses, as shares d / (half + d) of a full
-    effect at three half doses; all are 0 at dose 0. Unknown contexts and batches (code 0) share one learned vector
-    each.
+    The vectors are divided by their root mean square, and projected linearly and summed over the members (for one-hot
+    vectors this is a learned embedding), or fused by attention over members and tables, see `VectorFusion`. A dose is
+    seen as its logarithm and, where the screen has doses, as shares d / (half + d) of a full effect at three half
+    doses; all are 0 at dose 0. Unknown contexts and batches (code 0) share one learned vector each.
 
     Args:
         codebook: vocabulary and vectors.
         n_features: length of the perturbation part.
         generator: for the initial weights.
+        by_attention: how members and tables are fused.
     """
 
     vectors: torch.Tensor
 
-    def __init__(self, codebook: Codebook, n_features: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, codebook: Codebook, n_features: int, generator: torch.Generator, by_attention: bool = False
+    ) -> None:
         super().__init__()
         vectors = torch.from_numpy(codebook.table.vectors)
         scaled = vectors / vectors.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
         padding = torch.zeros(1, vectors.shape[1])
         self.register_buffer("vectors", torch.cat([padding, scaled]), persistent=False)
         self.log_dose_unit, self.half_doses = codebook.typical_log_dose, codebook.half_doses
-        self.project = linear(vectors.shape[1], n_features, bias=False)
-        initialise(self, generator)
+        self.project: nn.Linear | VectorFusion
+        if by_attention:
+            widths = [part.stop - part.start for part in codebook.table.parts]
+            n_context = N_CONTEXT_FEATURES * len(codebook.contexts)
+            self.project = VectorFusion(widths, n_context, n_features, generator)
+        else:
+            self.project = linear(vectors.shape[1], n_features, bias=False)
+            initialise(self, generator)
         self.contexts = nn.ParameterList(
             nn.Parameter(_normal(len(values) + 1, N_CONTEXT_FEATURES, generator)) for values in codebook.contexts
         )
@@ -47,11 +57,16 @@ class ConditionEncoder(nn.Module):
 
     def forward(self, condition: ConditionBatch) -> torch.Tensor:
         """B conditions to (B, `n_features`)."""
-        # Row 0 of the vectors is zero and the projection has no bias, so padding adds nothing.
-        perturbation = self.project(self.vectors[condition.perturbations]).sum(dim=1)
+        contexts = [table[code] for table, code in zip(self.contexts, condition.contexts.unbind(1), strict=True)]
+        vectors = self.vectors[condition.perturbations]
+        if isinstance(self.project, VectorFusion):
+            context = torch.cat(contexts, dim=1) if contexts else vectors.new_empty(len(vectors), 0)
+            perturbation = self.project(vectors, context)
+        else:
+            # Row 0 of the vectors is zero and the projection has no bias, so padding adds nothing.
+            perturbation = self.project(vectors).sum(dim=1)
         log_dose = torch.log1p(condition.dose)[:, None] / self.log_dose_unit
         shares = [(condition.dose / (half + condition.dose))[:, None] for half in self.half_doses]
-        contexts = [table[code] for table, code in zip(self.contexts, condition.contexts.unbind(1), strict=True)]
         return torch.cat([perturbation, log_dose, *shares, *contexts, self.batches[condition.batch]], dim=1)
 
 
