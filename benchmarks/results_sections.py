@@ -47,9 +47,9 @@ def ablation_section(report: dict) -> list[str]:
 
 UNMEASURED = {"energy_distance_pca": "score, PCA space", "energy_distance_genes": "score, gene space", "l2_delta": "L2"}
 UNMEASURED_NOTE = (
-    "Conditions that nobody measured: scores of all held-out conditions of a seed together, so that large effects count "
-    "most. The regressions move control cells, each at the settings that predict "
-    "left-out training perturbations or contexts best; with random vectors the model knows nothing of what it is asked."
+    "Conditions that nobody measured: scores of all held-out conditions of a seed together, so that large effects "
+    "count most. The regressions move control cells, each at the settings that predict left-out training perturbations "
+    "or contexts best; with random vectors the model knows nothing of what it is asked."
 )
 
 
