@@ -48,6 +48,7 @@ from gensim.types import Condition
 
 log = logging.getLogger("gensim")
 
+MOST_NAMED = 20
 LONGEST_WAIT = timedelta(days=1)
 """For which processes wait for one that prepares data or simulates; the default of minutes ends large runs."""
 
@@ -126,7 +127,8 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: S
     # Copy-on-write mapping: on the CPU latents stay in the file, on an accelerator they are moved there once.
     latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(accelerator.device)
     rows = {role: np.flatnonzero(cells.role == role) for role in Role}
-    conditions = codebook.encode(cells.conditions)
+    hides = config.anchor != "none" and config.training.label_dropout > 0
+    conditions = codebook.encode(cells.conditions, elsewhere=hides)
     batches = cells.batches or ("",)
     batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
     groups = make_groups(cells.condition_of, cells.control_of, cells.batch_of, rows[Role.TRAIN], cells.controls)
@@ -291,9 +293,8 @@ def evaluate_cells(
     )
     evaluation = evaluate(inputs, seed, metrics=metrics)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
-    scored = [result.condition for result in evaluation.results]
     notes = [
-        *(f"{c.label}: {of}" for c, of in zip(scored, codebook.novelty(scored), strict=True) if of.reasons),
+        *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
         _reconstruction_note(folder),
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]
@@ -305,7 +306,7 @@ def _regressions(
     codebook: Codebook, effects: MeanEffects, conditions: Iterable[Condition]
 ) -> dict[str, tuple[MeanEffects, Chosen]]:
     """By the row, what each kind of regression, at its best settings, makes of effects; none where nothing is asked
-    that training did not have, or where vectors cannot tell."""
+    that training did not have, or where nothing can tell."""
     contexts = None if codebook.likeness.contexts is None else codebook.likeness.contexts.table
     if {c for c in conditions if not c.is_control} <= set(effects.conditions):
         return {}
@@ -314,9 +315,19 @@ def _regressions(
     rows: dict[str, tuple[MeanEffects, Chosen]] = {}
     for row in REGRESSIONS:
         chosen = choose_regressions(effects, codebook.table, contexts, [row])
+        if not chosen.tells:
+            return {}
         likeness = replace(chosen.likeness(codebook.table, contexts), variance=effects.variances)
         rows[row] = effects.informed(likeness), chosen
     return rows
+
+
+def _novelty_notes(codebook: Codebook, conditions: Sequence[Condition]) -> list[str]:
+    """What the first conditions that were not measured rest on."""
+    novelty = zip(conditions, codebook.novelty(conditions), strict=True)
+    notes = [f"{condition.label}: {of}" for condition, of in novelty if of.reasons]
+    more = [f"and {len(notes) - MOST_NAMED} more that were not measured"] if len(notes) > MOST_NAMED else []
+    return notes[:MOST_NAMED] + more
 
 
 def _reconstruction_note(run: RunFolder) -> str:

@@ -34,6 +34,7 @@ from gensim.store_schema import StoreSchema
 from gensim.training.checkpoint import load_weights
 from gensim.training.run_folder import (
     IN_LATENTS,
+    IN_SIMULATION,
     ON_LIBRARY_SIZE,
     ON_THETA,
     OUTSIDE_LATENTS,
@@ -215,13 +216,13 @@ class Simulator:
             "autoencoder.safetensors",
             "vectors.npz",
             "codebook.json",
-            Codebook.PENETRANCE,
+            IN_SIMULATION,
             IN_LATENTS,
             REGRESSIONS,
         )
         maybe = (
             self.run.gene_effects,
-            *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_THETA, ON_LIBRARY_SIZE)),
+            *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_THETA, ON_LIBRARY_SIZE, Codebook.CONTEXTS)),
         )
         files = [self.run.best, *(self.run.prepared / name for name in fitted), *(f for f in maybe if f.is_file())]
         for file in files:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gensim.perturbations.measured import Likeness, Predictor
-from gensim.perturbations.novelty import LEVELS, MeasuredRange
+from gensim.perturbations.novelty import MeasuredRange
 from gensim.perturbations.regression import Regression
 from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition
@@ -38,8 +38,8 @@ def measured():
         (Condition(("b",), Y, 1.0), "recombined", 0, "apart"),
         (Condition(("a",), X, 5.0), "recombined", 0, "apart"),
         (Condition(("a", "c"), X, 1.0), "recombined", 0, "apart"),
-        (Condition(("beside",), X, 1.0), "near", 1, "beside was not measured (nearest: a)"),
-        (Condition(("away",), X, 1.0), "far", 30, "away was not measured (nearest: c)"),
+        (Condition(("beside",), X, 1.0), "near", 1, "beside was not measured alone (nearest: a)"),
+        (Condition(("away",), X, 1.0), "far", 30, "away was not measured alone (nearest: c)"),
         (Condition(("a", "away"), X, 1.0), "far", 30, "away"),
         (Condition(("a",), Z, 1.0), "near", 0.5, "z has no perturbed training cells (nearest: y)"),
         (Condition(("beside",), Z, 1.0), "near", 1, "z has no perturbed"),
@@ -51,7 +51,25 @@ def test_levels(measured, condition, level, distance, reason):
     found = measured.novelty(condition)
     assert (found.level, found.distance) == (level, pytest.approx(distance))
     assert reason in "; ".join(found.reasons)
-    assert found.level in LEVELS
+
+
+def test_measured_in_a_combination_alone_is_not_measured_alone():
+    pairs = MeasuredRange([Condition(("a", "b"), X), Condition(("c",), X), Condition(("b",), X)], Likeness())
+    assert pairs.novelty(Condition(("a",), X)).level == "far"
+    assert pairs.novelty(Condition(("a", "b"), X)).level == "measured"
+    assert pairs.novelty(Condition(("a", "b"), Y)).level == "far"
+    assert "a was not measured alone" in str(pairs.novelty(Condition(("a",), X)))
+    assert "a was not measured" not in str(pairs.novelty(Condition(("a", "b"), Y)))
+
+
+def test_of_joined_tables_the_one_that_is_looked_at_tells():
+    """The first table knows a, b, c, d and `beside`; it lacks e and f, of which the second one knows."""
+    rows = np.array([[1, 0], [2, 0], [3, 0], [4, 1], [0, 2], [0, 3], [5, 0]], np.float32)
+    table = VectorTable((*"abcdef", "beside"), rows, "two", widths=(1, 1))
+    likeness = Likeness({}, Predictor(Regression("nearest", source=0), table))
+    measured = MeasuredRange([Condition((n,)) for n in "abcde"], likeness)
+    assert math.isnan(measured.novelty(Condition(("f",))).distance)
+    assert measured.novelty(Condition(("beside",))).distance == pytest.approx(1)
 
 
 def test_what_nothing_tells_of_is_far_at_no_known_distance(measured):

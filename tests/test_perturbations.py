@@ -194,7 +194,7 @@ def test_elsewhere_is_what_the_other_contexts_tell():
     """MYC does 4 in B and 1 in T; JAK2, known in B alone, is expected to do in B what perturbations do in T."""
     known = (Condition(("MYC",), B), Condition(("MYC",), T), Condition(("JAK2",), B))
     effects = MeanEffects(known, np.array([[4.0] * 4, [1.0] * 4, [2.0] * 4], np.float32))
-    codes = codebook(effects).encode([*known, Condition((), B)])
+    codes = codebook(effects).encode([*known, Condition((), B)], elsewhere=True)
     assert codes.shift[:, 0].tolist() == [4, 1, 2, 0]
     assert codes.elsewhere[:, 0].tolist() == [1, 4, 1, 0]
 

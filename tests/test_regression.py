@@ -6,6 +6,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
 from gensim.perturbations.choose_regression import over_contexts, over_perturbations
+from gensim.perturbations.dose_response import ALL_DOSES, DoseResponse
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.regression import (
@@ -100,7 +101,7 @@ def test_with_an_intercept_equal_effects_are_predicted_for_all():
         assert (np.abs(without.of(NAMES[8:]) @ y) < 4.9).all()
 
 
-@pytest.mark.parametrize("regression", list(candidates(shrunk=[True])), ids=str)
+@pytest.mark.parametrize("regression", list(candidates()), ids=str)
 def test_left_out_weights_are_those_of_a_fit_without_the_row(regression):
     """With vectors placed as all of them were: what is left out is the effect."""
     x = MeasuredVectors(TABLE, NAMES, regression.unit).x
@@ -193,7 +194,9 @@ def test_the_share_left_unexplained_by_hand():
 
 def test_two_perturbations_are_too_few_to_choose_from():
     effects = effects_of(np.array([[1.0], [2]]), NAMES[:2])
-    assert over_perturbations(effects, TABLE).regression == Regression("mean")
+    judged = over_perturbations(effects, TABLE)
+    assert (judged.regression, judged.unexplained) == (Regression("mean"), None)
+    assert "fewer than 3 to choose by" in judged.in_words("perturbations")
 
 
 def test_effects_of_nothing_choose_nothing_odd():
@@ -259,6 +262,41 @@ def test_a_context_without_this_perturbation_borrows_from_contexts_like_it():
     assert knowing.shift(Condition(("a",), x)).tolist() == [1]
     unknown = Condition(("a",), (("line", "unknown"),))
     assert knowing.shift(unknown).tolist() == [2], "a context without a vector borrows from all alike"
+
+
+def test_no_effect_is_not_taken_for_nothing_known():
+    """Ridge around no effect, for a name at the centre of the table that is looked at: 0, and not the mean of all."""
+    rows = np.array([[1, 0], [-1, 0], [0, 1.0]], np.float32)
+    table = VectorTable(("a", "b", "new"), rows, "two", widths=(1, 1))
+    effects = effects_of(np.array([[1.0], [4]]), ("a", "b"))
+    knowing = informed(effects, Regression("ridge", source=0), table)
+    assert knowing.shift(Condition(("new",))).tolist() == [0]
+    assert knowing.shift(Condition(("a", "new"))).tolist() == [1]
+
+
+def test_without_single_perturbations_or_a_vector_the_mean_of_all_is_expected():
+    pairs = MeanEffects(
+        tuple(Condition(p) for p in (("a", "b"), ("a", "c"), ("b", "c"))), np.array([[1], [2], [6]], np.float32)
+    )
+    table = VectorTable(("a", "b", "c", "d"), np.eye(4, dtype=np.float32), "eye")
+    judged = over_perturbations(pairs, table)
+    assert informed(pairs, judged.regression, table).shift(Condition(("a", "d"))).tolist() == [3]
+    singles = effects_of(np.array([[1.0], [4]]), ("a", "b"))
+    assert informed(singles, Regression("nearest"), table).shift(Condition(("unheard",))).tolist() == [2.5]
+
+
+def test_effects_between_doses_are_plain_whatever_the_regression_takes():
+    """new lies at a, which was measured at doses 1 and 3: at dose 1 shrunk, at 2 between plain ones."""
+    response = DoseResponse(1.0, 1.0, ALL_DOSES)
+    table = VectorTable(("a", "b", "new"), np.array([[0.0], [5], [0]], np.float32), "line")
+    conditions = tuple(Condition((n,), (), dose) for n in ("a", "b") for dose in (1.0, 3.0))
+    plain = np.array([[2], [3], [0], [0]], np.float32)
+    effects = MeanEffects(conditions, plain / 2, plain, np.full(4, 0.1, np.float32))
+    nearest = Predictor(Regression("nearest", shrunk=True), table)
+    knowing = effects.informed(Likeness(effects.variances, nearest, doses=response))
+    assert knowing.shift(Condition(("new",), (), 1.0)).tolist() == [1]
+    expected = response.weights(np.array([1.0, 3.0]), np.full(2, 0.1), 2.0) @ plain[:2, 0]
+    assert knowing.shift(Condition(("new",), (), 2.0))[0] == pytest.approx(expected)
 
 
 def test_kinds_are_all_among_the_candidates():

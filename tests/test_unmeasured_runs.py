@@ -75,7 +75,7 @@ def test_the_report_has_the_regressions_and_what_they_are(without_c):
     metrics = json.loads((without_c / "cells.evaluation" / "metrics.json").read_text())
     assert {"nearest", "ridge", "kernel_ridge", "model"} <= set(metrics["groups"][0]["averages"])
     assert "C | x: near, distance" in report
-    assert "C was not measured (nearest: " in report
+    assert "C was not measured alone (nearest: " in report
     assert "ridge: unmeasured perturbations: ridge regression on" in report
 
 

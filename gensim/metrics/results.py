@@ -13,8 +13,8 @@ REPLICATE, MODEL = "replicate", "model"
 REGRESSIONS: tuple[Literal["nearest", "ridge", "kernel_ridge"], ...] = ("nearest", "ridge", "kernel_ridge")
 ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, REPLICATE, MODEL)
 SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, MODEL)
-"""Rows that an evaluation may have. `REGRESSIONS` are there where perturbations that training did not have alone are
-scored and vectors tell which others are like them."""
+"""Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
+vectors of perturbations or of contexts tell which others are like them."""
 REAL = "real"
 
 

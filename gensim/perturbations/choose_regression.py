@@ -1,7 +1,8 @@
 """Which regression predicts best what was left out."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -22,18 +23,21 @@ FEWEST = 3
 MOST_PERTURBATIONS = 2000
 """Of which a choice is made, evenly over the names: time grows with the cube of their number."""
 MOST_SETTINGS = 64
-MOST_WORK = 2e10
+MOST_WORK = 1e8
 """Settings times the cube of the number of names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A regression, and the share of the squared length of left-out effects that it leaves unexplained."""
+    """A regression, and the share of the squared length of left-out effects that it leaves unexplained; None where
+    there was too little to choose from."""
 
     regression: Regression
-    unexplained: float
+    unexplained: float | None
 
     def in_words(self, of: str) -> str:
+        if self.unexplained is None:
+            return f"unmeasured {of}: {self.regression}; there are fewer than {FEWEST} to choose by"
         return (
             f"unmeasured {of}: {self.regression}; it leaves {self.unexplained:.0%} of the effects of left-out {of} "
             "unexplained (no effect: 100%)"
@@ -57,6 +61,13 @@ class Chosen:
             of_contexts = Predictor(self.contexts.regression, contexts)
         return Likeness(perturbations=of_perturbations, contexts=of_contexts, doses=self.doses)
 
+    @property
+    def tells(self) -> bool:
+        """Whether anything was chosen over perturbations or contexts."""
+        return any(
+            judged is not None and judged.unexplained is not None for judged in (self.perturbations, self.contexts)
+        )
+
     def in_words(self) -> list[str]:
         named = {"perturbations": self.perturbations, "contexts": self.contexts}
         lines = [judged.in_words(name) for name, judged in named.items() if judged is not None]
@@ -74,11 +85,15 @@ def choose_regressions(
     )
 
 
+Views = dict[tuple[bool, int | None], Float64Array]
+"""By `Regression.unit` and `Regression.source` the (n, F) vectors."""
+
+
 class _Setting(NamedTuple):
     """Effects of n names in the same setting (names being perturbations, a context and a dose; or the other way round).
 
     Args:
-        x: by `Regression.unit` and `Regression.source` the (n, F) vectors.
+        x: vectors.
         gram: by `Regression.shrunk` (n, n) inner products of the effects that predictions are made of.
         cross: by the same (n, n) of the plain effects with those.
         v: (n,) variances, see `Regression`.
@@ -86,17 +101,20 @@ class _Setting(NamedTuple):
         size: weighed squared length of the plain effects.
     """
 
-    x: dict[tuple[bool, int | None], Float64Array]
+    x: Views
     gram: dict[bool, Float64Array]
     cross: dict[bool, Float64Array]
     v: Float64Array
     counts: Float64Array
     size: float
 
-    def unexplained(self, regression: Regression) -> float:
+    def left_out(self, regression: Regression) -> Float64Array:
+        """(n, n) weights of each name in another one's effect; they do not depend on `Regression.shrunk`."""
+        return left_out_weights(regression, self.x[regression.unit, regression.source], self.v)
+
+    def unexplained(self, w: Float64Array, shrunk: bool) -> float:
         """Weighed sum of |w Y - y|² over the measured effects y."""
-        w = left_out_weights(regression, self.x[regression.unit, regression.source], self.v)
-        gram, cross = self.gram[regression.shrunk], self.cross[regression.shrunk]
+        gram, cross = self.gram[shrunk], self.cross[shrunk]
         errors = ((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1)
         return float(self.counts @ errors) + self.size
 
@@ -112,15 +130,17 @@ def over_perturbations(effects: MeanEffects, table: VectorTable, kinds: Sequence
     """
     alone = np.array(single_perturbations(effects.conditions))
     if len(alone) < FEWEST:
-        return Judged(Regression("mean"), 1.0)
+        return Judged(Regression("mean"), None)
     names = spread(alone, MOST_PERTURBATIONS).tolist()
-    places = sorted({(c.context, c.dose) for c in effects.conditions if len(c.perturbations) == 1}, key=str)
+    measured = Counter((c.context, c.dose) for c in effects.conditions if len(c.perturbations) == 1 and c.dose != 0)
     most = max(1, min(MOST_SETTINGS, int(MOST_WORK / len(names) ** 3)))
+    places = sorted(measured, key=lambda place: (-measured[place], str(place)))[:most]
+    x = _views(table, names)
 
     def at(context: tuple[tuple[str, str], ...], dose: float | None) -> Callable[[str], Condition]:
         return lambda name: Condition((name,), context, dose)
 
-    settings = [_setting(effects, table, names, at(*places[i])) for i in spread(np.arange(len(places)), most)]
+    settings = [_setting(effects, x, names, at(*place)) for place in places]
     return _best(settings, effects, kinds, len(table.parts))
 
 
@@ -135,9 +155,9 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
         contexts.setdefault((condition.perturbations, condition.dose), {})[condition.control.key] = condition
     several = [found for found in contexts.values() if len(found) >= FEWEST]
     if not several:
-        return Judged(Regression("mean"), 1.0)
+        return Judged(Regression("mean"), None)
     chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
-    settings = [_setting(effects, table, sorted(found), found.__getitem__) for found in chosen]
+    settings = [_setting(effects, _views(table, sorted(f)), sorted(f), f.__getitem__) for f in chosen]
     return _best(settings, effects, kinds, len(table.parts))
 
 
@@ -154,8 +174,13 @@ def over_doses(effects: MeanEffects) -> DoseResponse | None:
     return choose_dose_response([(dose[rows], plain[rows].astype(np.float64), v[rows]) for rows in chosen])
 
 
+def _views(table: VectorTable, names: Sequence[str]) -> Views:
+    of = product((False, True), [None, *range(len(table.parts))] if len(table.parts) > 1 else [None])
+    return {(unit, source): MeasuredVectors(table, names, unit, source).x for unit, source in of}
+
+
 def _setting(
-    effects: MeanEffects, table: VectorTable, names: Sequence[str], condition_of: Callable[[str], Condition]
+    effects: MeanEffects, x: Views, names: Sequence[str], condition_of: Callable[[str], Condition]
 ) -> _Setting:
     conditions = [condition_of(name) for name in names]
     row = {condition: k for k, condition in enumerate(effects.conditions)}
@@ -166,9 +191,8 @@ def _setting(
     variances = effects.variances
     v = np.array([variances.get(c, 0.0) if h else _typical(variances) for c, h in zip(conditions, here, strict=True)])
     counts = here / (1 + v)
-    views = product((False, True), [None, *range(len(table.parts))])
     return _Setting(
-        x={(unit, source): MeasuredVectors(table, names, unit, source).x for unit, source in views},
+        x=x,
         gram={s: y @ y.T for s, y in used.items()},
         cross={s: plain @ y.T for s, y in used.items()},
         v=v,
@@ -188,9 +212,11 @@ def _typical(variances: dict[Condition, float]) -> float:
 
 def _best(settings: Sequence[_Setting], effects: MeanEffects, kinds: Sequence[Kind], n_sources: int) -> Judged:
     size = sum(setting.size for setting in settings)
-    best = Judged(Regression("mean"), np.inf)
-    for regression in candidates(kinds, (True,) if effects.plain is None else (True, False), n_sources):
-        unexplained = sum(setting.unexplained(regression) for setting in settings) / size if size > 0 else 1.0
-        if unexplained < best.unexplained:
-            best = Judged(regression, unexplained)
-    return best
+    best, least = Regression("mean", shrunk=True), np.inf
+    for regression in candidates(kinds, n_sources):
+        weights = [setting.left_out(regression) for setting in settings]
+        for shrunk in (True,) if effects.plain is None else (True, False):
+            error = sum(s.unexplained(w, shrunk) for s, w in zip(settings, weights, strict=True))
+            if error < least:
+                best, least = replace(regression, shrunk=shrunk), error
+    return Judged(best, least / size if size > 0 else 1.0)

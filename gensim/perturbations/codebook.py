@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ class Codebook:
         effects: mean effects in the latent space.
         penetrance: share of the cells in which they show.
         likeness: what tells of conditions that were not measured.
+        half_doses: lowest, geometric mean and highest of the training conditions' doses above 0, at which the network
+            looks; none where there are none.
     """
 
     context_columns: tuple[str, ...]
@@ -43,6 +46,7 @@ class Codebook:
     effects: MeanEffects
     penetrance: Penetrance
     likeness: Likeness = field(default_factory=Likeness)
+    half_doses: tuple[float, ...] = ()
 
     PENETRANCE: ClassVar[str] = "penetrance.safetensors"
     CONTEXTS: ClassVar[str] = "contexts.npz"
@@ -66,7 +70,8 @@ class Codebook:
         table.require(p for condition in training_conditions for p in condition.perturbations)
         seen = [dict(condition.context) for condition in training_conditions]
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
-        book = cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance)
+        doses = _half_doses([c.dose for c in training_conditions if c.dose])
+        book = cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance, half_doses=doses)
         return book.knowing(effects, likeness or Likeness())
 
     def knowing(self, effects: MeanEffects, likeness: Likeness) -> "Codebook":
@@ -97,8 +102,11 @@ class Codebook:
         contexts = replace(predictor, table=VectorTable(names, rows, table.source))
         return self.knowing(self.effects, replace(self.likeness, contexts=contexts))
 
-    def encode(self, conditions: Sequence[Condition]) -> ConditionBatch:
+    def encode(self, conditions: Sequence[Condition], elsewhere: bool = False) -> ConditionBatch:
         """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
+
+        Args:
+            elsewhere: whether to find out what other contexts tell of each condition, which takes a while.
 
         Raises:
             DataError: a perturbation has no vector (up to ten are listed).
@@ -121,18 +129,19 @@ class Codebook:
             batch=torch.zeros(len(conditions), dtype=torch.int64),
             dose=torch.tensor(dose, dtype=torch.float32),
             shift=torch.from_numpy(shift),
-            elsewhere=torch.from_numpy(self._elsewhere(conditions, shift)),
+            elsewhere=torch.from_numpy(self._elsewhere(conditions, shift) if elsewhere else shift),
             penetrance=torch.from_numpy(self.penetrance.of_all(conditions)),
         )
 
     def _elsewhere(self, conditions: Sequence[Condition], shift: FloatArray) -> FloatArray:
         """(K, D) shifts as they would be expected had nothing been measured in the context of each condition."""
-        found = shift.copy()
-        for control in {c.control for c in self.effects.conditions}:
-            here = [k for k, condition in enumerate(conditions) if condition.control == control]
-            if here:
-                others = self.effects.without_context(control)
-                found[here] = np.stack([others.shift(conditions[k]) for k in here])
+        found, by_context = shift.copy(), defaultdict(list)
+        for k, condition in enumerate(conditions):
+            if not condition.is_control:
+                by_context[condition.control].append(k)
+        for control, here in by_context.items():
+            others = self.effects.without_context(control)
+            found[here] = np.stack([others.shift(conditions[k]) for k in here])
         return found
 
     def batch_codes(self, batches: Sequence[str]) -> torch.Tensor:
@@ -143,16 +152,7 @@ class Codebook:
     @property
     def typical_log_dose(self) -> float:
         """Largest log(1 + dose) of the training conditions, the unit in which the encoder sees doses."""
-        doses = [c.dose for c in self.effects.conditions if c.dose is not None]
-        return math.log1p(max(doses)) if doses and max(doses) > 0 else 1.0
-
-    @property
-    def half_doses(self) -> tuple[float, ...]:
-        """Lowest, geometric mean and highest of the training conditions' doses above 0; none where there are none."""
-        doses = [c.dose for c in self.effects.conditions if c.dose]
-        if not doses:
-            return ()
-        return min(doses), math.exp(sum(map(math.log, doses)) / len(doses)), max(doses)
+        return math.log1p(self.half_doses[-1]) if self.half_doses else 1.0
 
     def save(self, folder: Path) -> None:
         words: dict[str, Any] = {
@@ -161,6 +161,7 @@ class Codebook:
             "batches": self.batches,
             "vector_source": self.table.source,
             "vector_widths": self.table.widths,
+            "half_doses": self.half_doses,
             "regressions": {
                 "perturbations": _words(self.likeness.perturbations),
                 "contexts": _words(self.likeness.contexts),
@@ -190,6 +191,7 @@ class Codebook:
             table,
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
             Penetrance.load(folder / cls.PENETRANCE),
+            half_doses=tuple(words["half_doses"]),
         )
         return book.knowing(book.effects, book.told(words["regressions"], folder))
 
@@ -204,6 +206,12 @@ class Codebook:
             else Predictor(Regression(**of_contexts), read_vector_table(folder / self.CONTEXTS)),
             doses=None if of_doses is None else DoseResponse(**of_doses),
         )
+
+
+def _half_doses(doses: Sequence[float]) -> tuple[float, ...]:
+    if not doses:
+        return ()
+    return min(doses), math.exp(sum(map(math.log, doses)) / len(doses)), max(doses)
 
 
 def _words(predictor: Predictor | None) -> dict[str, Any] | None:

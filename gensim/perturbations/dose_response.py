@@ -44,8 +44,8 @@ class DoseResponse:
 
     def share(self, dose: Float64Array) -> Float64Array:
         """h, of any doses."""
-        scaled = (dose / self.half) ** self.power
-        return np.asarray(scaled / (1 + scaled))
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.asarray(1 / (1 + (self.half / np.asarray(dose)) ** self.power))
 
     def weights(self, measured: Float64Array, v: Float64Array, dose: float) -> Float64Array:
         """(n,) of the plain effects at n measured doses above 0, with variances v (see `Regression`), at another."""

@@ -14,6 +14,7 @@ from gensim.perturbations.shrinkage import steadied
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
 ROWS_AT_ONCE = 4096
+SHIFTS_KEPT = 1024
 SMALLEST_SHARE = 1e-3
 """Of the noise, that effects are taken to have where there seem to be none."""
 
@@ -37,7 +38,7 @@ class MeanEffects:
     variance: FloatArray | None = None
     likeness: Likeness = field(default_factory=Likeness, compare=False)
     _measured: MeasuredConditions = field(init=False, repr=False, compare=False)
-    _shifts: dict[tuple[tuple[Key, float], ...], FloatArray] = field(init=False, repr=False, compare=False)
+    _shifts: dict[Condition, FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shifts", {})
@@ -49,19 +50,21 @@ class MeanEffects:
         See `MeasuredConditions.weights`: the condition itself, or others with the same perturbations, or the sum of the
         members of a combination; what was never measured by regression, or as the mean of what was.
         """
-        weights = tuple(self._measured.weights(condition).items())
-        if not weights:
-            return np.zeros(self.delta.shape[1], dtype=np.float32)
-        # Unseen conditions ask for the same sum over many rows again and again.
-        if weights not in self._shifts:
-            total = np.zeros(self.delta.shape[1])
-            for shrunk, effects in ((True, self.delta), (False, self.delta if self.plain is None else self.plain)):
-                rows = [(k, weight) for (k, as_shrunk), weight in weights if as_shrunk == shrunk]
-                if rows:
-                    where, weight = zip(*rows, strict=True)
-                    total += np.array(weight) @ effects[list(where)].astype(np.float64)
-            self._shifts[weights] = total.astype(np.float32)
-        return self._shifts[weights]
+        # Blocks of cells ask for the same conditions again and again.
+        if condition not in self._shifts:
+            if len(self._shifts) >= SHIFTS_KEPT:
+                self._shifts.clear()
+            self._shifts[condition] = self._sum(self._measured.weights(condition))
+        return self._shifts[condition]
+
+    def _sum(self, weights: dict[Key, float]) -> FloatArray:
+        total = np.zeros(self.delta.shape[1])
+        for as_shrunk, effects in ((True, self.delta), (False, self.delta if self.plain is None else self.plain)):
+            rows = [(k, weight) for (k, shrunk), weight in weights.items() if shrunk == as_shrunk]
+            if rows:
+                where, weight = zip(*rows, strict=True)
+                total += np.array(weight) @ effects[list(where)].astype(np.float64)
+        return total.astype(np.float32)
 
     def informed(self, likeness: Likeness) -> "MeanEffects":
         """The same effects with something that tells of conditions that were not measured."""

@@ -1,8 +1,9 @@
 """Which measured conditions say most of another one, and how much each of them does."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,14 +14,27 @@ from gensim.types import Condition
 
 Key = tuple[int, bool]
 """Row of a measured condition, and whether its effect is taken shrunk (else plain)."""
+Context = tuple[tuple[str, str], ...]
+Parts = Sequence[dict[Key, float]]
+Variances = tuple[float, ...]
+PLACES_KEPT = 4
+"""Contexts and doses whose regressions are kept: one takes (perturbations)² numbers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Predictor:
     """A regression with the vectors that it looks at."""
 
     regression: Regression
     table: VectorTable
+
+    def tells_of(self, name: str) -> bool:
+        """Whether the table that is looked at has something on a name."""
+        if not self.table.has(name):
+            return False
+        source, parts = self.regression.source, self.table.parts
+        of_it = self.table.of([name])[0]
+        return len(parts) == 1 or bool((of_it if source is None else of_it[parts[source]]).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +62,23 @@ class MeasuredConditions:
         self.conditions = conditions
         self.likeness = likeness or Likeness()
         self.alone = single_perturbations(conditions)
-        self._rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._row = {condition: k for k, condition in enumerate(conditions)}
+        self._rows: dict[tuple[str, ...], dict[Context, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._in_context: dict[Context, list[int]] = defaultdict(list)
         for k, condition in enumerate(conditions):
-            self._rows[condition.perturbations].append(k)
-        self._fitted: dict[tuple[Sequence[str], tuple[float, ...]], Weights] = {}
+            self._rows[condition.perturbations][condition.context].append(k)
+            self._in_context[condition.context].append(k)
+        self._alone_at = lru_cache(maxsize=PLACES_KEPT)(self._known_alone)
+        self._weights_among = lru_cache(maxsize=PLACES_KEPT)(self._fit)
 
     def like(self, condition: Condition) -> list[int]:
         """Rows of the nearest conditions with exactly these perturbations; none where there is none.
 
         In this order: the condition itself; other doses in the same context; this dose in other contexts; any.
         """
-        same = self._rows.get(condition.perturbations, [])
-        here = [k for k in same if self.conditions[k].context == condition.context]
+        by_context = self._rows.get(condition.perturbations, {})
+        same = sorted(k for rows in by_context.values() for k in rows)
+        here = by_context.get(condition.context, [])
         dosed = [k for k in same if self.conditions[k].dose == condition.dose]
         exact = [k for k in here if k in dosed]
         return exact or here or dosed or same
@@ -69,47 +88,50 @@ class MeasuredConditions:
 
         Control has none, nor has dose 0. Conditions with exactly these perturbations come first: in the same context,
         the same dose or between others by the dose response; else those of other contexts, by the regression over
-        contexts. Else a combination is the sum of its members, and a perturbation that
-        was not measured what the regression makes of those that were, in the same context and at the same dose where
-        they were measured there. Without a regression, and where a member was not measured alone: all conditions of
-        the context alike, or all there are.
+        contexts. Else a combination is the sum of its members, and a perturbation that was not measured what the
+        regression makes of those that were, in the same context and at the same dose where they were measured there.
+        Without a regression, and where a member was not measured alone: all conditions of the context alike, or all
+        there are.
         """
         if condition.changes_nothing or not self.conditions:
             return {}
+        if condition in self._row:
+            return {(self._row[condition], True): 1.0}
         known = self._known(condition)
-        if known:
+        if known is not None:
             return known
-        members = [
-            self._member(Condition((name,), condition.context, condition.dose)) for name in condition.perturbations
-        ]
-        if all(members):
-            return _sum(members)
-        here = [k for k, c in enumerate(self.conditions) if c.context == condition.context]
-        return _alike(here or list(range(len(self.conditions))))
+        names = condition.perturbations
+        members = [self._member(Condition((name,), condition.context, condition.dose)) for name in names]
+        told = [member for member in members if member is not None]
+        if len(told) == len(members):
+            return _sum(told)
+        return _alike(self._in_context.get(condition.context) or list(range(len(self.conditions))))
 
-    def _member(self, single: Condition) -> dict[Key, float]:
-        """Of a single perturbation; empty where nothing is known."""
-        known, predictor = self._known(single), self.likeness.perturbations
-        if known or predictor is None:
+    def _member(self, single: Condition) -> dict[Key, float] | None:
+        """Of a single perturbation; None where nothing tells."""
+        known, predictor, name = self._known(single), self.likeness.perturbations, single.perturbations[0]
+        if known is not None or predictor is None or not self.alone or not predictor.table.has(name):
             return known
-        return self._predicted(
-            predictor, single.perturbations[0], self.alone,
-            lambda name: self._known(Condition((name,), single.context, single.dose)),
-        )  # fmt: skip
+        return self._predicted(predictor, name, self.alone, *self._alone_at(single.context, single.dose))
 
-    def _known(self, condition: Condition) -> dict[Key, float]:
-        """Of conditions with exactly these perturbations; empty where there is none."""
-        by_context: dict[str, list[int]] = defaultdict(list)
-        for k in self._rows.get(condition.perturbations, []):
-            by_context[self.conditions[k].control.key].append(k)
-        here, predictor = condition.control.key, self.likeness.contexts
-        if here in by_context:
-            return self._at_dose(by_context[here], condition.dose)
+    def _known_alone(self, context: Context, dose: float | None) -> tuple[Parts, Variances]:
+        """What is known of every perturbation that was measured alone, in a context at a dose, and how surely."""
+        return self._judged([self._known(Condition((name,), context, dose)) or {} for name in self.alone])
+
+    def _known(self, condition: Condition) -> dict[Key, float] | None:
+        """Of conditions with exactly these perturbations; None where there is none."""
+        by_context = self._rows.get(condition.perturbations)
+        if by_context is None:
+            return None
+        if condition.context in by_context:
+            return self._at_dose(by_context[condition.context], condition.dose)
         dosed = {c: rows for c, rows in by_context.items() if condition.dose in {self.conditions[k].dose for k in rows}}
         elsewhere = {c: self._at_dose(rows, condition.dose) for c, rows in (dosed or by_context).items()}
+        here, predictor = condition.control.key, self.likeness.contexts
         if predictor is None or len(elsewhere) < 2 or not predictor.table.has(here):
             return _sum([_times(1 / len(elsewhere), part) for part in elsewhere.values()])
-        return self._predicted(predictor, here, tuple(elsewhere), elsewhere.__getitem__)
+        names = tuple(Condition((), context).key for context in elsewhere)
+        return self._predicted(predictor, here, names, *self._judged(list(elsewhere.values())))
 
     def _at_dose(self, rows: list[int], dose: float | None) -> dict[Key, float]:
         """Of conditions that differ in their dose alone."""
@@ -123,20 +145,25 @@ class MeasuredConditions:
         weights = self.likeness.doses.weights(measured, v, dose).tolist()
         return {(k, False): w for (_, k), w in zip(above_0, weights, strict=True)}
 
+    def _judged(self, parts: Parts) -> tuple[Parts, Variances]:
+        return parts, tuple(sum(w * w * self._variance(k) for (k, _), w in part.items()) for part in parts)
+
     def _predicted(
-        self, predictor: Predictor, name: str, measured: Sequence[str], known: Callable[[str], dict[Key, float]]
+        self, predictor: Predictor, name: str, measured: tuple[str, ...], parts: Parts, v: Variances
     ) -> dict[Key, float]:
-        """What a regression over the measured names makes of another one, each of them being what is known of it."""
-        parts = [known(other) for other in measured]
-        v = tuple(sum(w * w * self._variance(k) for (k, _), w in part.items()) for part in parts)
-        if (measured, v) not in self._fitted:
-            self._fitted[measured, v] = Weights(predictor.regression, predictor.table, measured, v)
-        weights = self._fitted[measured, v].of([name])[0].tolist()
+        """What a regression over the measured names makes of another one, each of them being its part.
+
+        Effects of measured doses are shrunk or plain as the regression says; those between doses are plain.
+        """
+        weights = self._weights_among(predictor, measured, v).of([name])[0].tolist()
         return _sum([
-            {(k, predictor.regression.shrunk): weight * w for (k, _), w in part.items()}
+            {(k, shrunk and predictor.regression.shrunk): weight * w for (k, shrunk), w in part.items()}
             for part, weight in zip(parts, weights, strict=True)
             if weight != 0
         ])  # fmt: skip
+
+    def _fit(self, predictor: Predictor, measured: tuple[str, ...], v: Variances) -> Weights:
+        return Weights(predictor.regression, predictor.table, measured, v)
 
     def _variance(self, row: int) -> float:
         return self.likeness.variance.get(self.conditions[row], 0.0)

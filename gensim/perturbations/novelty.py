@@ -3,15 +3,19 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from gensim.perturbations.measured import Likeness, Predictor
+from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
 from gensim.perturbations.regression import MeasuredVectors
 from gensim.types import Condition
 
-LEVELS = ("control", "measured", "recombined", "near", "far")
+Level = Literal["control", "measured", "recombined", "near", "far"]
 """What simulated cells rest on: control cells; cells of the very condition; a new combination or dose, or another
 context, of measured perturbations; a perturbation that was not measured, or a context without perturbed cells, as like
 the nearest measured one as measured ones usually are; anything beyond."""
@@ -24,14 +28,13 @@ class Novelty:
     """Of one condition.
 
     Args:
-        level: one of `LEVELS`.
         distance: of the perturbations and of the context to their nearest measured ones, the larger of both, in units
             of the median distance of measured ones to their nearest neighbours; 0 where all are measured; NaN where no
             vectors tell.
-        reasons: for levels beyond `measured`.
+        reasons: for levels beyond measured.
     """
 
-    level: str
+    level: Level
     distance: float
     reasons: tuple[str, ...] = ()
 
@@ -49,7 +52,8 @@ class MeasuredRange:
 
     def __init__(self, conditions: Sequence[Condition], likeness: Likeness) -> None:
         self._conditions = set(conditions)
-        self._perturbations = {name for c in conditions for name in c.perturbations}
+        self._together = {c.perturbations for c in conditions}
+        self._perturbations = set(single_perturbations(conditions))
         self._contexts = {c.control.key for c in conditions}
         self._longest = max((len(c.perturbations) for c in conditions), default=0)
         doses = [c.dose for c in conditions if c.dose is not None]
@@ -63,18 +67,18 @@ class MeasuredRange:
         if condition in self._conditions:
             return Novelty("measured", 0.0)
         distances, far, reasons = [0.0], False, []
-        for name in condition.perturbations:
+        for name in condition.perturbations if condition.perturbations not in self._together else ():
             if name not in self._perturbations:
                 distance, beyond, said = self._of_perturbations.to(name)
                 distances.append(distance)
                 far |= beyond
-                reasons.append(f"{name} was not measured ({said})")
+                reasons.append(f"{name} was not measured alone ({said})")
         if condition.control.key not in self._contexts:
             distance, beyond, said = self._of_contexts.to(condition.control.key)
             distances.append(distance)
             far |= beyond
             reasons.append(f"{_values(condition.control.key)} has no perturbed training cells ({said})")
-        level = "far" if far else "near" if reasons else "recombined"
+        level: Level = "far" if far else "near" if reasons else "recombined"
         if len(condition.perturbations) > self._longest:
             level = "far"
             reasons.append(f"{len(condition.perturbations)} perturbations at once, {self._longest} at most in training")
@@ -99,21 +103,28 @@ class _Distances:
 
     def __init__(self, predictor: Predictor | None, names: Sequence[str], in_words: Callable[[str], str]) -> None:
         self._predictor, self._in_words = predictor, in_words
-        self._names = [name for name in names if predictor is not None and predictor.table.has(name)]
-        self._unit = self._usual = 0.0
-        if predictor is not None and len(self._names) > 1:
-            regression = predictor.regression
-            self._vectors = MeasuredVectors(predictor.table, self._names, regression.unit, regression.source)
-            among = cdist(self._vectors.x, self._vectors.x)
-            np.fill_diagonal(among, np.inf)
-            nearest = among.min(axis=1)
-            self._unit, self._usual = float(np.median(nearest)), float(np.quantile(nearest, USUAL))
+        self._names = [name for name in names if predictor is not None and predictor.tells_of(name)]
+
+    @cached_property
+    def _vectors(self) -> MeasuredVectors | None:
+        if self._predictor is None or len(self._names) < 2:
+            return None
+        of = self._predictor.regression
+        return MeasuredVectors(self._predictor.table, self._names, of.unit, of.source)
+
+    @cached_property
+    def _nearest(self) -> NDArray[np.float64]:
+        """Of every measured name above 0, the distance to its nearest other one."""
+        if self._vectors is None:
+            return np.zeros(0)
+        distances = KDTree(self._vectors.x).query(self._vectors.x, k=2)[0][:, 1]
+        return np.asarray(distances[distances > 0])
 
     def to(self, name: str) -> tuple[float, bool, str]:
         """Distance, whether that is far, and what was found in words."""
-        if self._unit == 0 or self._predictor is None or not self._predictor.table.has(name):
+        if self._vectors is None or not len(self._nearest) or not self._predictor.tells_of(name):  # type: ignore[union-attr]
             return math.nan, True, "nothing tells what it is like"
         distances = cdist(self._vectors.of([name]), self._vectors.x)[0]
-        nearest = int(distances.argmin())
-        said = f"nearest: {self._in_words(self._names[nearest])}"
-        return float(distances[nearest]) / self._unit, bool(distances[nearest] > self._usual), said
+        i = int(distances.argmin())
+        unit, usual = float(np.median(self._nearest)), float(np.quantile(self._nearest, USUAL))
+        return float(distances[i]) / unit, bool(distances[i] > usual), f"nearest: {self._in_words(self._names[i])}"

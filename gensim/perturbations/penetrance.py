@@ -55,6 +55,13 @@ class Penetrance:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_measured", MeasuredConditions(self.conditions))
 
+    def with_others(self, others: "Penetrance") -> "Penetrance":
+        """These, and those of others whose conditions are not among these."""
+        known = set(self.conditions)
+        new = [k for k, condition in enumerate(others.conditions) if condition not in known]
+        conditions = (*self.conditions, *(others.conditions[k] for k in new))
+        return Penetrance(conditions, np.concatenate([self.share, others.share[new]]))
+
     def of(self, condition: Condition) -> float:
         """Mean share of the nearest measured conditions with these perturbations; 1 where nothing is known."""
         rows = self._measured.like(condition)

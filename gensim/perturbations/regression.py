@@ -75,18 +75,16 @@ class Regression:
                 )
 
 
-def candidates(
-    kinds: Sequence[Kind] = KINDS, shrunk: Sequence[bool] = (True, False), n_sources: int = 1
-) -> Iterator[Regression]:
-    """What a choice is made from, simple ones first."""
+def candidates(kinds: Sequence[Kind] = KINDS, n_sources: int = 1) -> Iterator[Regression]:
+    """What a choice is made from, of plain effects, simple ones first."""
     sources = [None, *range(n_sources)] if n_sources > 1 else [None]
     if "mean" in kinds:
-        yield from (Regression("mean", shrunk=s) for s in shrunk)
-    for source, s, unit in product(sources, shrunk, (True, False)):
+        yield Regression("mean")
+    for source, unit in product(sources, (True, False)):
         if "nearest" in kinds:
-            yield from (Regression("nearest", unit, s, source=source, neighbours=k) for k in NEIGHBOURS)
+            yield from (Regression("nearest", unit, source=source, neighbours=k) for k in NEIGHBOURS)
         for intercept, noise in product((False, True), reversed(NOISE)):
-            ridge = Regression("ridge", unit, s, source=source, noise=noise, intercept=intercept)
+            ridge = Regression("ridge", unit, source=source, noise=noise, intercept=intercept)
             if "ridge" in kinds:
                 yield ridge
             if "kernel_ridge" in kinds:

@@ -36,6 +36,7 @@ from gensim.training.run_folder import (
     GAUSSIAN_MAPS,
     IN_GENES,
     IN_LATENTS,
+    IN_SIMULATION,
     OBSERVED_SHARES,
     ON_LIBRARY_SIZE,
     ON_THETA,
@@ -88,7 +89,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
     rows = {role: np.flatnonzero(split.role == role) for role in Role}
     training = _perturbed(screen, rows[Role.TRAIN])
     vectors = parts.make_vectors([p for condition in training for p in condition.perturbations])
-    vectors.require(p for c in _perturbed(screen, rows[Role.HELD_OUT]) for p in c.perturbations)
+    vectors.require(p for condition in screen.conditions for p in condition.perturbations)
 
     _refuse_without_controls(screen, rows[Role.TRAIN], training)
     index = _index(screen, split, np.ones(len(screen.cells), np.float32))
@@ -143,9 +144,13 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         log.info("%s", who_responds(of_training.penetrance))
         simulating = in_latents(not_held_out)
         simulating.save(folder / IN_LATENTS)
+        penetrance = of_training.penetrance
+        if len(simulating.conditions) > len(judging.conditions):
+            penetrance = penetrance.with_others(responders(not_held_out).penetrance)
+        penetrance.save(folder / IN_SIMULATION)
         chosen = choose_regressions(simulating, vectors, contexts)
         write_json(folder / REGRESSIONS, asdict(chosen))
-        for line in chosen.in_words():
+        for line in chosen.in_words() if config.anchor != "none" else []:
             log.info("%s", line)
         if not isinstance(autoencoder, CountAutoencoder):
             outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
@@ -159,7 +164,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             effects(lambda cells: log_sizes[cells], not_held_out, shrink=shrink_together).save(folder / ON_LIBRARY_SIZE)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
-                own.on_theta(training, of_training.penetrance).save(folder / ON_THETA)
+                own.on_theta(simulating.conditions, penetrance).save(folder / ON_THETA)
             decoded["model"] = decode_counts(autoencoder, own.on_genes, config.seed)
             active = active_units(latents[rows[Role.TRAIN]], float(autoencoder.latent_scale))
             log.info("autoencoder: %d of %d latents are active", active, autoencoder.n_latents)

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.penetrance import Penetrance
 from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
@@ -40,6 +41,8 @@ IN_LATENTS = "mean_effects_in_latents.safetensors"
 REGRESSIONS = "regressions.json"
 """What tells from vectors what a perturbation does that was not measured, or not in this context; chosen on all cells
 that are not held out."""
+IN_SIMULATION = "penetrance_in_simulation.safetensors"
+"""Penetrances that cells are simulated with: those of training, and of conditions that were held back whole."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
 """Mean effects on what the latents do not hold, shrunk."""
 ON_THETA = "mean_effects_on_theta.safetensors"
@@ -141,7 +144,7 @@ class RunFolder:
     def sampling_codebook(self) -> Codebook:
         """The vocabulary with the effects that cells are simulated with: those of all cells that are not held out."""
         judged = self.read_json(self.prepared / REGRESSIONS)
-        codebook = Codebook.load(self.prepared)
+        codebook = replace(Codebook.load(self.prepared), penetrance=Penetrance.load(self.prepared / IN_SIMULATION))
         settings = {over: found and found.get("regression", found) for over, found in judged.items()}
         return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), codebook.told(settings, self.prepared))
 
