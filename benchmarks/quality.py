@@ -14,8 +14,7 @@ from pathlib import Path
 
 from provenance import provenance
 from results_format import over_seeds
-from rich.console import Console
-from rich.table import Table
+from summary_table import show
 
 from gensim.config import Config, load_config
 from gensim.data.request import Request, request_of
@@ -58,7 +57,8 @@ def main() -> None:
         "per_seed": results,
         "provenance": provenance(),
     }
-    show(report)
+    title = f"{report['config']} {' '.join(report['overrides'])}: score over {len(report['seeds'])} seeds"
+    show(title, report["summary"], list(next(iter(report["summary"].values()))), report["provenance"])
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -137,28 +137,6 @@ def summarise(results: list[dict]) -> dict[str, dict[str, dict[str, float | None
 
 def difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
-
-
-def show(report: dict) -> None:
-    shown = Table(title=f"{report['config']} {' '.join(report['overrides'])}: score over {len(report['seeds'])} seeds")
-    summary = report["summary"]
-    metrics = list(next(iter(summary.values())))
-    shown.add_column("row")
-    for metric in metrics:
-        shown.add_column(metric, justify="right")
-    for row, cells in summary.items():
-        shown.add_row(row, *(text(cells[metric]) for metric in metrics))
-    console = Console(width=160)
-    console.print(shown)
-    console.print("0 no better than control cells, 1 as good as repeating the experiment; ± 95 % interval over seeds")
-    for name, value in report["provenance"].items():
-        console.print(f"{name}: {value}", highlight=False)
-
-
-def text(cell: dict[str, float | None]) -> str:
-    if cell["mean"] is None:
-        return "–"
-    return f"{cell['mean']:.3f}" + ("" if cell["half_width"] is None else f" ± {cell['half_width']:.3f}")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ from anndata import AnnData
 from provenance import provenance
 from quality import one_seed
 from results_format import over_seeds
-from rich.console import Console
-from rich.table import Table
+from summary_table import show
 
 from gensim.config import load_config
 from gensim.data.screen import read_conditions
@@ -212,7 +211,8 @@ def main() -> None:
         "per_seed": per_seed,
         "provenance": provenance(),
     }
-    show(report)
+    title = f"{report['case']} {' '.join(report['overrides'])}: {report['n_conditions']} held-out conditions"
+    show(f"{title}, {len(report['seeds'])} seeds", report["summary"], METRICS, report["provenance"])
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -283,27 +283,6 @@ def pooled(found: dict[str, dict[str, dict[str, float | None]]]) -> dict[str, di
             still, moved, again = (float(np.sum(column)) for column in columns)
             scores[row][metric] = (still - moved) / (still - again) if still > again else None
     return scores
-
-
-def show(report: dict) -> None:
-    title = f"{report['case']} {' '.join(report['overrides'])}: {report['n_conditions']} held-out conditions"
-    shown = Table(title=f"{title}, {len(report['seeds'])} seeds")
-    shown.add_column("row")
-    for metric in METRICS:
-        shown.add_column(metric, justify="right")
-    for row, cells in report["summary"].items():
-        shown.add_row(row, *(text(cells[metric]) for metric in METRICS))
-    console = Console(width=160)
-    console.print(shown)
-    console.print("0 no better than control cells, 1 as good as repeating the experiment; ± 95 % interval over seeds")
-    for name, value in report["provenance"].items():
-        console.print(f"{name}: {value}", highlight=False)
-
-
-def text(cell: dict[str, float | None]) -> str:
-    if cell["mean"] is None:
-        return "–"
-    return f"{cell['mean']:.3f}" + ("" if cell["half_width"] is None else f" ± {cell['half_width']:.3f}")
 
 
 if __name__ == "__main__":
