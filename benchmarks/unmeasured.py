@@ -127,17 +127,13 @@ N_FOLDS = 3
 
 
 def _norman(data: Path, n_seen: int) -> Case:
-    """Doubles of which so many members were measured alone; every double by itself where members are held out."""
-    doubles = [c.perturbations for c in _conditions("norman", data) if len(c.perturbations) == 2]
-    if n_seen == 2:
-        parts = [Part("doubles", held_out("combinations", ["+".join(d) for d in doubles]))]
-    else:
-        gone = [(d, out) for d in doubles for out in ([[m] for m in d] if n_seen == 1 else [list(d)])]
-        parts = [
-            Part(f"{'+'.join(d)} without {'+'.join(out)}", held_out("perturbations", out), ("+".join(d),))
-            for d, out in gone
-        ]
-    return Case("norman", "norman.h5ad", [], parts)
+    """All doubles held out; those count of which so many members were measured alone."""
+    conditions = [c.perturbations for c in _conditions("norman", data)]
+    alone = {p[0] for p in conditions if len(p) == 1}
+    doubles = sorted({p for p in conditions if len(p) == 2})
+    counted = tuple("+".join(d) for d in doubles if len(alone & set(d)) == n_seen)
+    part = Part("doubles", held_out("combinations", ["+".join(d) for d in doubles]), counted)
+    return Case("norman", "norman.h5ad", [], [part])
 
 
 def _folds(data: Path) -> list[list[dict[str, str]]]:
