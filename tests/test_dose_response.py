@@ -87,6 +87,7 @@ def test_mean_effects_between_doses():
     assert knowing.shift(low)[0] == 1
     assert knowing.shift(Condition(("A",), X, 0.0))[0] == 0
     assert knowing.shift(Condition(("A",), (("line", "y"),), 2.0))[0] == pytest.approx(expected), "in another context"
+    assert effects.shift(Condition(("A",), X, 0.0))[0] == 0, "with a response or without"
     assert effects.shift(Condition(("A",), X, 2.0))[0] == 1.25, "without a response all doses count alike"
 
 

@@ -250,6 +250,18 @@ def test_noisy_effects_weigh_less():
     )
 
 
+def test_the_mean_of_two_effects_has_a_quarter_of_their_variances():
+    """a and b were measured in contexts x and y, and are asked for in z: each is the mean of two effects there."""
+    x, y, z = ((("line", c),) for c in "xyz")
+    table = VectorTable(("a", "b", "new"), np.array([[0.0], [2], [0.5]], np.float32), "line")
+    conditions = tuple(Condition((n,), c) for n in "ab" for c in (x, y))
+    variance = np.array([1, 3, 2, 6], np.float32)
+    effects = MeanEffects(conditions, np.array([[1], [3], [4], [6]], np.float32), variance=variance)
+    regression = Regression("kernel_ridge", noise=0.1)
+    expected = Weights(regression, table, ("a", "b"), [1.0, 2.0]).of(["new"])[0] @ [2.0, 5.0]
+    assert informed(effects, regression, table).shift(Condition(("new",), z))[0] == pytest.approx(expected)
+
+
 def test_a_context_without_this_perturbation_borrows_from_contexts_like_it():
     """Context z lies at y: nearest takes y's effect; without vectors x and y count alike."""
     x, y, z = ((("line", c),) for c in "xyz")
