@@ -9,6 +9,7 @@ from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.encoder import ConditionEncoder
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.measured import Likeness
 from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.shrinkage import shrink_together
 from gensim.perturbations.vectors import VectorTable, join_tables, one_hot_table, read_vector_table, save_vector_table
@@ -146,6 +147,34 @@ def test_shrinkage_by_hand():
             lambda rows, x=x: x[rows], condition_of, conditions, np.arange(4), shrink=shrink_together
         )
         np.testing.assert_allclose(effects.delta, [[expected, 0]], rtol=1e-6)
+
+
+def test_variances_are_in_units_of_the_effects_behind_the_measured_ones():
+    """As above: |delta|² is 9 and the noise in it 2, so that 7 is effect; a condition of nothing but noise has much."""
+    conditions, condition_of = (Condition(()), Condition(("MYC",))), np.array([0, 0, 1, 1])
+    x = np.array([[1, 0], [-1, 0], [3, 1], [3, -1]], np.float32)
+    for shrink in (None, shrink_together):
+        effects = fit_mean_effects(lambda rows: x[rows], condition_of, conditions, np.arange(4), shrink=shrink)
+        assert effects.variances == {conditions[1]: pytest.approx(2 / 7)}
+        assert effects.informed(Likeness()).variances == effects.variances
+    x[2:, 0] = 1
+    noisy = fit_mean_effects(lambda rows: x[rows], condition_of, conditions, np.arange(4))
+    assert noisy.variances[conditions[1]] == pytest.approx(1000)
+
+
+def test_doses_that_the_network_looks_at_are_those_of_training(tmp_path):
+    """Lowest, geometric mean and highest, whatever effects are known later, and after saving."""
+    training = [Condition(("MYC",), B, dose) for dose in (0.0, 1.0, 10.0, 100.0)]
+    table = VectorTable(("MYC",), np.ones((1, 2), np.float32), "t")
+    book = Codebook.fit(training, ["cell_type"], [], table, MeanEffects((), np.zeros((0, 4), np.float32)), ALL_RESPOND)
+    assert book.half_doses == pytest.approx((1, 10, 100))
+    assert book.typical_log_dose == pytest.approx(np.log1p(100))
+    later = MeanEffects((Condition(("MYC",), B, 1e4),), np.zeros((1, 4), np.float32))
+    assert book.knowing(later, Likeness()).half_doses == book.half_doses
+    book.save(tmp_path)
+    assert Codebook.load(tmp_path).half_doses == book.half_doses
+    features = encoder(book)(book.encode([Condition(("MYC",), B, 10.0)]))
+    np.testing.assert_allclose(features[0, 6:9].detach(), [10 / 11, 0.5, 10 / 110], rtol=1e-6)
 
 
 def test_shrunk_effects_lie_nearer_to_the_truth():
