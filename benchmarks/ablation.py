@@ -37,10 +37,11 @@ from ablation_design import (
     marginal,
 )
 from provenance import provenance
-from quality import difference, each_control_once, table, text
+from quality import difference, each_control_once, table
 from results_format import over_seeds
 from rich.console import Console
 from rich.table import Table
+from summary_table import text
 
 import gensim
 from gensim import build

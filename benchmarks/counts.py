@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from provenance import provenance
-from quality import text
 from results_format import over_seeds
 from rich.console import Console
 from rich.table import Table
+from summary_table import text
 
 from gensim.config import load_config
 from gensim.data.request import request_of

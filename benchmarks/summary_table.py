@@ -15,7 +15,7 @@ def show(title: str, summary: Mapping[str, Mapping[str, Cell]], metrics: Sequenc
     for metric in metrics:
         shown.add_column(metric, justify="right")
     for row, cells in summary.items():
-        shown.add_row(row, *(_text(cells[metric]) for metric in metrics))
+        shown.add_row(row, *(text(cells[metric]) for metric in metrics))
     console = Console(width=160)
     console.print(shown)
     console.print("0 no better than control cells, 1 as good as repeating the experiment; ± 95 % interval over seeds")
@@ -23,7 +23,7 @@ def show(title: str, summary: Mapping[str, Mapping[str, Cell]], metrics: Sequenc
         console.print(f"{name}: {value}", highlight=False)
 
 
-def _text(cell: Cell) -> str:
+def text(cell: Cell) -> str:
     if cell["mean"] is None:
         return "–"
     return f"{cell['mean']:.3f}" + ("" if cell["half_width"] is None else f" ± {cell['half_width']:.3f}")

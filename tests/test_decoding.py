@@ -67,8 +67,9 @@ def test_a_cell_that_nothing_moves_is_its_control_cell():
 
 
 @pytest.mark.parametrize("carried", [True, False])
-def test_control_conditions_come_out_as_the_control_cells(carried):
-    cells = moved(CONTROL, z_1=1.0)
+@pytest.mark.parametrize("condition", [CONTROL, Condition(("A",), dose=0.0)])
+def test_control_and_dose_0_come_out_as_the_control_cells(carried, condition):
+    cells = moved(condition, z_1=1.0)
     decoded = decoder(carried).decode(cells, torch.empty(N, 0), draw)
     np.testing.assert_array_equal(decoded.counts, cells.counts)
     np.testing.assert_allclose(decoded.x, cells.x_control.numpy(), rtol=1e-5)

@@ -76,6 +76,20 @@ def test_combinations_whose_members_are_known_apart_validate(tmp_path):
     assert {name for label in validation for name in label.split("+")} <= trained
 
 
+def test_a_member_that_nothing_else_has_keeps_its_combination_in_training(tmp_path):
+    """Ten pairs of twenty genes, each gene in one pair alone, are left: none may validate, whichever is drawn."""
+    pairs = [f"X{i}+Y{i}" for i in range(11)]
+    screen = screen_with(tmp_path, pairs)
+    split = make_split(screen, split_of({"hold_out": "combinations", "values": ["X0+Y0"]}), 0)
+    assert whole(screen, split, Role.VALIDATION) == set()
+    assert {
+        c.label for c in screen.conditions if role_counts(screen, split)[screen.conditions.index(c)][Role.TRAIN]
+    } == {
+        "control",
+        *pairs[1:],
+    }
+
+
 def test_doses_are_held_out_for_every_perturbation(tmp_path):
     labels = [g for g in GENES[:3] for _ in range(3)]
     screen = screen_with(tmp_path, labels, dose=[0.0, *[0.1, 1.0, 10.0] * 3])

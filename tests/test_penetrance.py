@@ -196,3 +196,11 @@ def test_the_escape_of_a_simulated_screen():
     clear = np.isin(condition_of, 1 + np.flatnonzero(told))
     escaped = (screen.obs["truth_escaped"] != "").to_numpy()
     assert ((found.probability < 0.5) == escaped)[clear].mean() > 0.85
+
+
+def test_penetrances_of_other_conditions_are_added_and_known_ones_kept():
+    b = Condition(("B",))
+    ours, others = Penetrance((A,), np.array([0.5], np.float32)), Penetrance((A, b), np.array([0.9, 0.7], np.float32))
+    both = ours.with_others(others)
+    assert both.conditions == (A, b)
+    np.testing.assert_allclose(both.share, [0.5, 0.7])

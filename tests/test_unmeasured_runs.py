@@ -107,3 +107,15 @@ def test_a_held_out_context_is_scored_beside_regressions_over_contexts(tmp_path)
     assert "z has no perturbed training cells (nearest: " in report
     regressions = json.loads((folder / "run" / "prepared" / "regressions.json").read_text())
     assert regressions["contexts"]["regression"]["kind"] == "mean", "two contexts are too few to choose from"
+
+
+def test_every_perturbation_needs_a_vector_before_an_earlier_run_is_touched(without_c, tmp_path, capsys):
+    """Also one that is neither held out nor in training, but validates."""
+    table = pd.read_parquet(without_c / "vectors.parquet").drop(index="E")
+    table.to_parquet(tmp_path / "vectors.parquet")
+    before = small_runs.content(without_c / "run")
+    config = without_c / "config.yaml"
+    override = f"perturbation.vectors.path={tmp_path / 'vectors.parquet'}"
+    assert main(["train", "--config", str(config), override, "--overwrite", "--device", "cpu"]) == 2
+    assert "1 perturbations have no vector" in capsys.readouterr().err
+    assert small_runs.content(without_c / "run") == before
