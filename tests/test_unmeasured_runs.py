@@ -110,8 +110,8 @@ def test_a_held_out_context_is_scored_beside_regressions_over_contexts(tmp_path)
 
 
 def test_every_perturbation_needs_a_vector_before_an_earlier_run_is_touched(without_c, tmp_path, capsys):
-    """Also one that is neither held out nor in training, but validates."""
-    table = pd.read_parquet(without_c / "vectors.parquet").drop(index="E")
+    """Also one that training does not see."""
+    table = pd.read_parquet(without_c / "vectors.parquet").drop(index="C")
     table.to_parquet(tmp_path / "vectors.parquet")
     before = small_runs.content(without_c / "run")
     config = without_c / "config.yaml"
