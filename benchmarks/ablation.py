@@ -49,7 +49,7 @@ from gensim.atomic import write_json
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config, load_config
 from gensim.data.cell_source import ArrayCells, cell_source_from_file
-from gensim.data.simulated_screen import write_simulated_screen
+from gensim.data.write_simulated_screen import write_simulated_screen
 from gensim.errors import GensimError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.jobs import train

@@ -259,7 +259,7 @@ def _embed_options(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _simulate_screen(parsed: argparse.Namespace) -> None:
-    from gensim.data.simulated_screen import write_simulated_screen
+    from gensim.data.write_simulated_screen import write_simulated_screen
 
     paths = write_simulated_screen(
         parsed.out,

@@ -43,6 +43,8 @@ class DataConfig(Section):
     context_columns: list[str] = []
     batch_column: str | None = None
     dose_column: str | None = None
+    time_column: str | None = None
+    """Time since the perturbation, in any unit: 0 (or nothing) in control cells."""
     layer: str | None = None
     library_size_column: str | None = None
     """Counts of each cell over all genes, where the file holds only a panel of them; else the sum of its counts."""
@@ -94,6 +96,14 @@ class DoseSplit(Section):
     fraction: Fraction | None = None
 
 
+class TimeSplit(Section):
+    """Hold out every perturbed condition at some times: listed, or a fraction drawn by seed."""
+
+    hold_out: Literal["times"]
+    values: list[float] | None = None
+    fraction: Fraction | None = None
+
+
 class GridSplit(Section):
     """Hold out (context, perturbation) pairs: listed as ``{context: ..., perturbation: ...}``, or a fraction drawn
     by seed so that every perturbation keeps a context and every context a perturbation where they can."""
@@ -104,7 +114,7 @@ class GridSplit(Section):
     fraction: Fraction | None = None
 
 
-HoldOut = CellShareSplit | PerturbationSplit | CombinationSplit | ContextSplit | DoseSplit | GridSplit
+HoldOut = CellShareSplit | PerturbationSplit | CombinationSplit | ContextSplit | DoseSplit | TimeSplit | GridSplit
 
 
 class SplitConfig(Section):
@@ -459,7 +469,7 @@ class Config(Section):
     def _columns_fit_together(self) -> Self:
         data = self.data
         columns = [data.perturbation_column, *data.context_columns]
-        columns += [c for c in (data.batch_column, data.dose_column) if c]
+        columns += [c for c in (data.batch_column, data.dose_column, data.time_column) if c]
         if len(set(columns)) != len(columns):
             raise ValueError(f"data: one obs column is named for two purposes: {columns}")
         if data.library_size_column is not None and data.scale != "counts":
@@ -476,6 +486,8 @@ class Config(Section):
             )
         if isinstance(self.split.test, DoseSplit) and data.dose_column is None:
             raise ValueError("split.test.hold_out=doses needs data.dose_column")
+        if isinstance(self.split.test, TimeSplit) and data.time_column is None:
+            raise ValueError("split.test.hold_out=times needs data.time_column")
         column = getattr(self.split.test, "column", None)
         if column is not None and column not in data.context_columns:
             raise ValueError(f"split.test.column={column!r} is not among data.context_columns={data.context_columns}")
@@ -484,6 +496,17 @@ class Config(Section):
     @model_validator(mode="after")
     def _transport_fits(self) -> Self:
         transport, solver, training = self.transport, self.solver.kind, self.training
+        noise_alone = getattr(transport, "noise", 0) == 1 or getattr(transport, "strength", 0) == 1
+        if self.data.time_column is not None and noise_alone:
+            raise ValueError(
+                "data.time_column needs a transport that starts at cells, to go on from one time to the next; "
+                "set transport.noise or transport.strength below 1"
+            )
+        if self.data.time_column is not None and self.field.kind == "set_transformer":
+            raise ValueError(
+                "field.kind=set_transformer looks at the population that cells start from, which is not known at later "
+                "times (data.time_column); use another field"
+            )
         stochastic = getattr(transport, "stochastic", False)
         fitting = {
             ("latent_diffusion", False): ODE_SOLVERS + DENOISING_ODE_SOLVERS,

@@ -148,7 +148,7 @@ def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condi
         raise DataError(
             f"nothing to score: the truth has {len(wanted)} perturbed conditions, {listing(c.label for c in wanted)}, "
             f"and the prediction has {len(predicted)}, {listing(c.label for c in predicted)}{hint}{why}; "
-            "perturbation, contexts and dose must be written alike in both"
+            "perturbation, contexts, dose and time must be written alike in both"
         )
     ignored = f"ignored, because the truth lacks them: {len(extra)} predicted conditions, {listing(extra)}"
     return scored, tuple(not_scored), (ignored,) if extra else ()

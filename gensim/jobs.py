@@ -113,6 +113,7 @@ def _calibrate(config: Config, run: RunFolder, device: torch.device, solver: Sol
         autoencoder.to(device).eval(),  # type: ignore[arg-type]
         simulation,
         cells,
+        cells.source_of(codebook.effects.times),
         np.flatnonzero(cells.role != Role.HELD_OUT),
         ObservedShares.load(run.prepared / OBSERVED_SHARES),
     )
@@ -131,7 +132,8 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: S
     conditions = codebook.encode(cells.conditions, elsewhere=hides)
     batches = cells.batches or ("",)
     batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
-    groups = make_groups(cells.condition_of, cells.control_of, cells.batch_of, rows[Role.TRAIN], cells.controls)
+    source_of = cells.source_of(codebook.effects.times)
+    groups = make_groups(cells.condition_of, source_of, cells.batch_of, rows[Role.TRAIN], cells.controls)
     sampler = PairSampler(
         latents,
         groups,
@@ -150,7 +152,7 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: S
         population_cells=build.population_cells(config),
     )
     most = config.training.validation_cells_per_condition
-    tasks = make_tasks(cells.condition_of, cells.control_of, rows[Role.VALIDATION], cells.controls, most)
+    tasks = make_tasks(cells.condition_of, source_of, rows[Role.VALIDATION], cells.controls, most)
     trained_on = set(np.unique(cells.condition_of[rows[Role.TRAIN]]).tolist())
     of_new = not trained_on & {task.condition for task in tasks}
     population_cells = build.population_cells(config)

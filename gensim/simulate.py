@@ -30,6 +30,7 @@ from gensim.transport.base import Transport
 from gensim.types import (
     CellChunk,
     Condition,
+    ConditionBatch,
     ControlBatch,
     FloatArray,
     IntArray,
@@ -220,6 +221,14 @@ class Engine:
         mean: FloatArray = (total / len(rows)).astype(np.float32)
         return mean
 
+    @torch.no_grad()
+    def moved(
+        self, sources: ControlBatch, condition: ConditionBatch, noise: Callable[[str | int], torch.Tensor]
+    ) -> torch.Tensor:
+        """(n, D) latents of n cells after transport; `noise` is asked for draws for "start" and for every step."""
+        z_0 = self.transport.start(sources, condition, noise("start"))
+        return self.solver.solve(self.transport.dynamics(sources, condition), z_0, noise)
+
     def chunks(self, plan: Plan, controls: Controls, chunk_cells: int, wanted: Iterable[int]) -> Iterator[CellChunk]:
         """The chunks of the plan whose numbers are `wanted`, `chunk_cells` cells each (a multiple of 1,024)."""
         if chunk_cells % CELLS_PER_SOLVE:
@@ -252,6 +261,39 @@ class Engine:
             )
 
 
+class Legs:
+    """The ways from control cells to K conditions, coded; most have a single leg.
+
+    Args:
+        codebook: knows at which times conditions were measured.
+    """
+
+    def __init__(self, codebook: Codebook, conditions: Sequence[Condition]) -> None:
+        legs = [codebook.effects.times.legs(condition) for condition in conditions]
+        ends = {end: row for row, end in enumerate(dict.fromkeys(leg.end for way in legs for leg in way))}
+        self._codes = codebook.encode(list(ends))
+        self._length = np.array([len(way) for way in legs])
+        # Cells that have arrived are carried on by their last leg, and go no share of it.
+        longest = range(self._length.max(initial=0))
+        self._end = np.array([[ends[way[min(i, len(way) - 1)].end] for i in longest] for way in legs])
+        self._share = np.array([[way[i].share if i < len(way) else 0.0 for i in longest] for way in legs], np.float32)
+
+    def most(self, condition: IntArray) -> int:
+        """The most legs that any of the conditions with these (n,) rows has."""
+        return int(self._length[condition].max())
+
+    def at(self, number: int, condition: IntArray) -> tuple[ConditionBatch, torch.Tensor]:
+        """The n codes of one leg of the conditions with these (n,) rows, and the (n, 1) shares of it to go."""
+        share = torch.from_numpy(self._share[condition, number])[:, None]
+        return self._codes[torch.from_numpy(self._end[condition, number])], share
+
+
+def part_of_the_way(z_0: torch.Tensor, z_1: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """(n, D) points on straight lines from z_0 to z_1, at (n, 1) shares of it."""
+    between = torch.where(share > 0, z_0 + share * (z_1 - z_0), z_0)
+    return torch.where(share == 1, z_1, between)
+
+
 class Inputs:
     """The control cells of a plan, coded for an engine."""
 
@@ -259,7 +301,7 @@ class Inputs:
         self.engine = engine
         self.plan = plan
         self.controls = controls
-        self.codes = engine.codebook.encode(plan.conditions)
+        self.legs = Legs(engine.codebook, plan.conditions)
         self.batches = engine.codebook.batch_codes(controls.batches)
         self.populations, self.population_of = self._populations()
 
@@ -272,20 +314,20 @@ class Inputs:
         """
         engine, padded = self.engine, np.minimum(np.arange(cells[0], cells[0] + rows), cells[-1])
         source, condition = self.plan.draw_sources(padded), self.plan.condition_of(padded)
-        k = torch.from_numpy(condition)
-        coded = self.codes[k].with_batch(self.batches[torch.from_numpy(source)])
-        share = coded.penetrance.numpy()
-        times = response(self.plan.draw_uniform(padded, 1, "response")[:, 0] < share, share)
-        coded = coded.responding(torch.from_numpy(times)).to(engine.device)
-
-        def noise(purpose: str | int) -> torch.Tensor:
-            return self.plan.draw_noise(padded, engine.autoencoder.n_latents, purpose).to(engine.device)
-
+        batches = self.batches[torch.from_numpy(source)]
+        response_draw = self.plan.draw_uniform(padded, 1, "response")[:, 0]
         x_control = self._dense(source)
         z_control = engine.autoencoder.encode(x_control)
-        controls = ControlBatch(z_control, self.populations, self.population_of[k].to(engine.device))
-        z_0 = engine.transport.start(controls, coded, noise("start"))
-        z_1 = engine.solver.solve(engine.transport.dynamics(controls, coded), z_0, noise)
+        population_of = self.population_of[torch.from_numpy(condition)].to(engine.device)
+        z_1 = z_control
+        for number in range(self.legs.most(condition)):
+            coded, share_of_leg = self.legs.at(number, condition)
+            share = coded.penetrance.numpy()
+            times = response(response_draw < share, share)
+            coded = coded.with_batch(batches).responding(torch.from_numpy(times)).to(engine.device)
+            noise = partial(self._noise, padded, number)
+            arrived = engine.moved(ControlBatch(z_1, self.populations, population_of), coded, noise)
+            z_1 = part_of_the_way(z_1, arrived, share_of_leg.to(engine.device))
         n = len(cells)
         lost = ~torch.isfinite(z_1[:n]).all(dim=1)
         if bool(lost.any()):
@@ -305,6 +347,11 @@ class Inputs:
             self.controls.library_size[source[:n]],
             times[:n],
         )
+
+    def _noise(self, cells: IntArray, leg: int, purpose: str | int) -> torch.Tensor:
+        """(n, D) draws of the numbered cells for one leg of their way."""
+        of_leg = purpose if leg == 0 else f"leg {leg}, {purpose}"
+        return self.plan.draw_noise(cells, self.engine.autoencoder.n_latents, of_leg).to(self.engine.device)
 
     @torch.no_grad()
     def population(self, k: int) -> torch.Tensor:

@@ -268,6 +268,8 @@ class Simulator:
             table[column] = [dict(c.context)[column] for c in plan.conditions]
         if data.dose_column is not None:
             table[data.dose_column] = [np.nan if c.dose is None else c.dose for c in plan.conditions]
+        if data.time_column is not None:
+            table[data.time_column] = [c.time or 0.0 for c in plan.conditions]
         table[NOVELTY] = [of.level for of in novelty]
         table[NOVELTY_DISTANCE] = [of.distance for of in novelty]
         table = pd.concat([table, request.extra.reset_index(drop=True)], axis=1)

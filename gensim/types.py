@@ -33,15 +33,19 @@ class Condition:
     Args:
         perturbations: names in any order; kept sorted, so that a combination has no order. Empty: control.
         context: (column, value) pairs, for instance ``(("cell_type", "B"),)``, in the order of the run's columns.
-        dose: in the unit of the screen's dose column; None where there is none, and always for control.
+        dose: in the unit of the screen's dose column; None where there is none, and always where there is no
+            perturbation.
+        time: since the perturbation, in the unit of the screen's time column; None where there is none, and always for
+            control. Without a perturbation, and above 0: unperturbed cells at that time.
 
     Raises:
-        DataError: a name is empty or repeated, or the dose is negative or not finite.
+        DataError: a name is empty or repeated, or dose or time are negative or not finite.
     """
 
     perturbations: tuple[str, ...]
     context: tuple[tuple[str, str], ...] = ()
     dose: float | None = None
+    time: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "perturbations", tuple(sorted(self.perturbations)))
@@ -52,17 +56,20 @@ class Condition:
             raise DataError(f"condition {self.perturbations!r} repeats a perturbation; name each one once")
         if self.dose is not None and (not math.isfinite(self.dose) or self.dose < 0):
             raise DataError(f"condition {self.perturbations!r} has dose {self.dose}; a dose is finite and not negative")
-        if self.is_control:
+        if self.time is not None and (not math.isfinite(self.time) or self.time < 0):
+            raise DataError(f"condition {self.perturbations!r} has time {self.time}; a time is finite and not negative")
+        if not self.perturbations:
             object.__setattr__(self, "dose", None)
+            object.__setattr__(self, "time", self.time or None)
 
     @property
     def is_control(self) -> bool:
-        return not self.perturbations
+        return not self.perturbations and self.time is None
 
     @property
     def changes_nothing(self) -> bool:
-        """Control, or anything at dose 0."""
-        return self.is_control or self.dose == 0
+        """Control, or anything at dose 0 or at time 0."""
+        return self.is_control or self.dose == 0 or self.time == 0
 
     @property
     def control(self) -> "Condition":
@@ -72,18 +79,20 @@ class Condition:
     @property
     def key(self) -> str:
         """Unambiguous text of the condition (JSON), equal for equal conditions: used in digests and as identity."""
-        return json.dumps([list(self.perturbations), [list(pair) for pair in self.context], self.dose])
+        time = [] if self.time is None else [self.time]
+        return json.dumps([list(self.perturbations), [list(pair) for pair in self.context], self.dose, *time])
 
     @classmethod
     def from_key(cls, key: str) -> Self:
-        perturbations, context, dose = json.loads(key)
-        return cls(tuple(perturbations), tuple((c, v) for c, v in context), dose)
+        perturbations, context, dose, *time = json.loads(key)
+        return cls(tuple(perturbations), tuple((c, v) for c, v in context), dose, *time)
 
     @property
     def label(self) -> str:
-        """Text for people: ``STAT1+IRF1 | B | dose 0.5``."""
+        """Text for people: ``STAT1+IRF1 | B | dose 0.5 | time 24``."""
         parts = ["+".join(self.perturbations) or "control", *(value for _, value in self.context)]
-        return " | ".join(parts + ([f"dose {self.dose:g}"] if self.dose is not None else []))
+        numbers = {"dose": self.dose, "time": self.time}
+        return " | ".join([*parts, *(f"{name} {value:g}" for name, value in numbers.items() if value is not None)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +104,11 @@ class ConditionBatch:
         contexts: (B, Q) int64, one code per context column.
         batch: (B,) int64 experimental batch.
         dose: (B,) float32; 1 where the screen has no dose.
-        shift: (B, D) float32 mean effect of the condition in the latent space as known from training cells.
+        shift: (B, D) float32 mean effect of the condition in the latent space as known from training cells; where the
+            source is at a time above 0, less the mean effect there.
         penetrance: (B,) float32 share of the condition's cells in which it takes effect.
         elsewhere: (B, D) float32 the shift as it would be known from other contexts alone; left out: the shift.
+        time: (B, 2) float32 times of source and target; left out: 0, as where the screen has no time.
     """
 
     perturbations: torch.Tensor
@@ -107,10 +118,13 @@ class ConditionBatch:
     shift: torch.Tensor
     penetrance: torch.Tensor
     elsewhere: torch.Tensor = None  # type: ignore[assignment]
+    time: torch.Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.elsewhere is None:
             object.__setattr__(self, "elsewhere", self.shift)
+        if self.time is None:
+            object.__setattr__(self, "time", self.shift.new_zeros(len(self.shift), 2))
         if len({len(getattr(self, f.name)) for f in fields(self)}) != 1:
             shapes = {f.name: tuple(getattr(self, f.name).shape) for f in fields(self)}
             raise ValueError(f"fields of a ConditionBatch must agree in their first dimension, got {shapes}")
@@ -128,7 +142,8 @@ class ConditionBatch:
     def hidden(self, rows: torch.Tensor) -> "ConditionBatch":
         """The same batch with all that is known of `rows` ((B,) bool) taken away: what was done, where, and its effect.
 
-        A perturbed cell of which nothing is known has no perturbation, dose 1, unknown context and batch, shift 0.
+        A perturbed cell of which nothing is known has no perturbation, dose 1, times 0, unknown context and batch,
+        shift 0.
         """
         shown = ~rows
         return ConditionBatch(
@@ -138,6 +153,7 @@ class ConditionBatch:
             dose=torch.where(shown, self.dose, 1.0),
             shift=self.shift * shown[:, None],
             elsewhere=self.elsewhere * shown[:, None],
+            time=self.time * shown[:, None],
             penetrance=torch.where(shown, self.penetrance, 1.0),
         )
 

@@ -89,7 +89,7 @@ def calibrated() -> MeanEffects:
     simulation = Validation(
         [], torch.from_numpy(z), codebook.encode(conditions), codebook.batch_codes([""] * 3 * N), Euler(1), seed=0
     )
-    return calibrate(Move(), autoencoder(), simulation, cells, rows, observed)
+    return calibrate(Move(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed)
 
 
 def test_planted_effects_are_found(calibrated):
@@ -139,7 +139,9 @@ def test_responders_alone_get_what_makes_the_whole_population_right(share):
     codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), nothing, penetrance)
     codes = codebook.batch_codes([""] * 2 * N)
     simulation = Validation([], torch.from_numpy(z), codebook.encode(conditions), codes, Euler(1), seed=0)
-    effects = calibrate(Stay(), autoencoder(), simulation, cells, rows, observed)
+    effects = calibrate(
+        Stay(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed
+    )
     # Effects are means over all cells, shrunk a little.
     np.testing.assert_allclose(effects.shift(A)[[30, 35]] / share, planted[[30, 35]], rtol=0.15)
     assert np.abs(np.delete(effects.shift(A), [30, 35])).max() < 0.03
@@ -165,7 +167,9 @@ def test_one_control_cell_is_enough_for_some_to_respond(n_controls):
     codes = codebook.batch_codes([""] * n)
     z = torch.from_numpy(rng.normal(size=(n, LATENTS)).astype(np.float32))
     simulation = Validation([], z, codebook.encode(conditions), codes, Euler(1), seed=0)
-    effects = calibrate(Move(), autoencoder(), simulation, cells, rows, observed)
+    effects = calibrate(
+        Move(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed
+    )
     assert np.isfinite(effects.delta).all()
 
 

@@ -10,7 +10,8 @@ import pytest
 from gensim.data.network_dynamics import TIME_STEP, CellDynamics, Intervention
 from gensim.data.regulatory_network import RegulatoryNetwork, draw_network, network_from_edges
 from gensim.data.simulated_capture import sample_counts
-from gensim.data.simulated_screen import BLOCK, SimulatedScreen, write_simulated_screen
+from gensim.data.simulated_screen import BLOCK, SimulatedScreen
+from gensim.data.write_simulated_screen import write_simulated_screen
 from gensim.errors import DataError, StoreError
 
 CHAIN = pd.DataFrame({"regulator": ["A", "A", "B"], "target": ["B", "R", "C"], "sign": [1, -1, -1]})

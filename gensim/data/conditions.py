@@ -1,4 +1,4 @@
-"""From columns of obs to conditions: which perturbations, in which context, at which dose."""
+"""From columns of obs to conditions: which perturbations, in which context, at which dose and time."""
 
 import math
 
@@ -60,19 +60,24 @@ def require_column(obs: pd.DataFrame, column: str, where: str) -> None:
 def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Condition, ...], IntArray]:
     """Conditions of a screen, sorted by key, and the (N,) index of each cell's condition.
 
-    Labels that mean the same (``A+B`` and ``B+A``) are one condition. The dose of control cells is not read.
+    Labels that mean the same (``A+B`` and ``B+A``) are one condition. The dose of control cells is not read; their time
+    may be missing, and is then 0.
 
     Raises:
-        DataError: a column is not there, a value is missing, a label cannot be parsed, or the dose of a perturbed
-            cell is missing, negative or not a number.
+        DataError: a column is not there, a value is missing, a label cannot be parsed, the dose or time of a
+            perturbed cell is missing, or one is negative or not a number.
     """
     columns = [column_codes(obs, column) for column in (config.perturbation_column, *config.context_columns)]
     labels, label_of = columns[0]
     parsed = [parse_perturbation(label, config.control_label, config.combination_separator) for label in labels]
-    if config.dose_column is not None:
-        perturbed = np.array([bool(names) for names in parsed], dtype=bool)[label_of]
-        doses, dose_of = _dose_codes(obs, config.dose_column, perturbed)
-        columns.append((tuple(map(str, doses)), dose_of))
+    perturbed = np.array([bool(names) for names in parsed], dtype=bool)[label_of]
+    numbers = {}
+    for kind, column in (("dose", config.dose_column), ("time", config.time_column)):
+        if column is not None:
+            require_column(obs, column, "obs")
+            needed = perturbed if kind == "dose" else perturbed | obs[column].notna().to_numpy()
+            numbers[kind] = _number_codes(obs, column, needed, kind)
+            columns.append((tuple(map(str, numbers[kind][0])), numbers[kind][1]))
     row_of = np.zeros(len(obs), dtype=np.int64)
     for values, codes in columns:
         # Renumbered after every column, so that the product of the sizes cannot overflow.
@@ -84,34 +89,34 @@ def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Conditio
             (name, values[codes[row]])
             for name, (values, codes) in zip(config.context_columns, columns[1:], strict=False)
         )
-        dose = None if config.dose_column is None else doses[dose_of[row]]
-        found.append(Condition(parsed[label_of[row]], context, dose))
+        measured = {kind: values[codes[row]] for kind, (values, codes) in numbers.items()}
+        found.append(Condition(parsed[label_of[row]], context, **measured))
     conditions = sorted(set(found), key=lambda condition: condition.key)
     position = {condition: index for index, condition in enumerate(conditions)}
     renumbered = np.array([position[condition] for condition in found], dtype=np.int64)
     return tuple(conditions), renumbered[row_of]
 
 
-def _dose_codes(obs: pd.DataFrame, column: str, perturbed: np.ndarray) -> tuple[list[float | None], IntArray]:
-    """Distinct doses and the code of each cell; code 0 is a missing one, which only controls may have."""
-    require_column(obs, column, "obs")
+def _number_codes(obs: pd.DataFrame, column: str, needed: np.ndarray, kind: str) -> tuple[list[float | None], IntArray]:
+    """Distinct doses, or times, and the code of each cell; code 0 is a missing one, where none is needed."""
     codes, values = pd.factorize(obs[column], use_na_sentinel=True)
-    doses = [parse_dose(value) for value in np.asarray(values)]
-    good = np.array([False, *(dose is not None for dose in doses)])[codes + 1]
-    bad = perturbed & ~good
+    numbers = [parse_number(value) for value in np.asarray(values)]
+    good = np.array([False, *(number is not None for number in numbers)])[codes + 1]
+    bad = needed & ~good
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(
-            f"obs: dose column {column!r} is missing, negative or not a number in {int(bad.sum())} perturbed cells, "
-            f"first {str(obs.index[row])!r} with {obs[column].iloc[row]!r}; a dose is a finite number, 0 or more"
+            f"obs: {kind} column {column!r} is missing, negative or not a number in {int(bad.sum())} "
+            f"{'perturbed ' if kind == 'dose' else ''}cells, first {str(obs.index[row])!r} with "
+            f"{obs[column].iloc[row]!r}; a {kind} is a finite number, 0 or more"
         )
-    return [None, *doses], (codes + 1).astype(np.int64)
+    return [None, *numbers], (codes + 1).astype(np.int64)
 
 
-def parse_dose(value: object) -> float | None:
-    """A finite dose of 0 or more, or None. Through its text, so that float32 0.1 and "0.1" are the same dose."""
+def parse_number(value: object) -> float | None:
+    """A finite dose or time of 0 or more, or None. Through its text, so that float32 0.1 and "0.1" are the same."""
     try:
-        dose = float(str(value))
+        number = float(str(value))
     except ValueError:
         return None
-    return abs(dose) if math.isfinite(dose) and dose >= 0 else None
+    return abs(number) if math.isfinite(number) and number >= 0 else None

@@ -11,6 +11,7 @@ from gensim.config import (
     GridSplit,
     PerturbationSplit,
     SplitConfig,
+    TimeSplit,
 )
 from gensim.data.conditions import parse_perturbation
 from gensim.data.screen import Screen
@@ -51,8 +52,11 @@ def held_out_conditions(screen: Screen, config: SplitConfig, seed: int) -> tuple
         contexts = _contexts(perturbed, test, seed)
         return [c for c in perturbed if _value(c, test.column) in contexts], []
     if isinstance(test, DoseSplit):
-        doses = _doses(perturbed, test, seed)
+        doses = _numbers([c.dose for c in perturbed], test, seed, "dose")
         return [c for c in perturbed if c.dose in doses], []
+    if isinstance(test, TimeSplit):
+        times = _numbers([c.time for c in perturbed], test, seed, "time")
+        return [c for c in perturbed if c.time in times], []
     pairs = _grid(screen, perturbed, test, seed)
     return [c for c in perturbed if (_value(c, test.column), c.perturbations) in pairs], []
 
@@ -112,11 +116,11 @@ def _combinations(
     return {known[name] for name in _drawn(sorted(known), test.fraction, seed, "combinations")}
 
 
-def _doses(perturbed: list[Condition], test: DoseSplit, seed: int) -> set[float]:
-    known = [repr(dose) for dose in sorted({c.dose for c in perturbed if c.dose is not None})]
+def _numbers(measured: list[float | None], test: DoseSplit | TimeSplit, seed: int, what: str) -> set[float]:
+    known = [repr(number) for number in sorted({number for number in measured if number is not None})]
     if test.values is not None:
-        return {float(text) for text in _listed([repr(float(value)) for value in test.values], known, "dose")}
-    return {float(text) for text in _drawn(known, test.fraction, seed, "doses")}
+        return {float(text) for text in _listed([repr(float(value)) for value in test.values], known, what)}
+    return {float(text) for text in _drawn(known, test.fraction, seed, f"{what}s")}
 
 
 def _contexts(perturbed: list[Condition], test: ContextSplit, seed: int) -> set[str]:

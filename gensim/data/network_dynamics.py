@@ -15,6 +15,7 @@ Inside, arrays are (G, N), genes first: the network is then one sparse product, 
 thread, so that the cells do not depend on the number of threads, and a busy machine does not slow it down.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,17 +132,29 @@ class CellDynamics:
             intervention: of the same N cells.
             rng: drawn from for noise only.
         """
-        decay = self.network.decay[:, None].astype(np.float32)
-        fade = np.exp(-decay * np.float32(TIME_STEP))
-        approach = (1 - fade) / decay
-        variance = np.float32(self.noise**2) * (1 - fade**2) / (2 * decay)
-
         x = np.ascontiguousarray(start.T, dtype=np.float32)
         xi = np.empty(x.shape, dtype=np.float32)
         rng.standard_normal(out=xi, dtype=np.float32)
         x += np.float32(self.noise) * np.sqrt(x) * xi
         np.maximum(x, 0, out=x)
-        for _ in range(N_STEPS):
+        return self._advanced(x, intervention, N_STEPS, TIME_STEP, rng)
+
+    def after(self, start: FloatArray, intervention: Intervention, time: float, rng: np.random.Generator) -> FloatArray:
+        """(N, G) float32 levels of the N cells `start`, (N, G), a `time` after the intervention began."""
+        n_steps = math.ceil(time / TIME_STEP)
+        x = np.ascontiguousarray(start.T, dtype=np.float32)
+        return self._advanced(x, intervention, n_steps, time / max(1, n_steps), rng)
+
+    def _advanced(
+        self, x: FloatArray, intervention: Intervention, n_steps: int, step: float, rng: np.random.Generator
+    ) -> FloatArray:
+        """(N, G) levels after so many steps, from (G, N) levels, which are overwritten."""
+        decay = self.network.decay[:, None].astype(np.float32)
+        fade = np.exp(-decay * np.float32(step))
+        approach = (1 - fade) / decay
+        variance = np.float32(self.noise**2) * (1 - fade**2) / (2 * decay)
+        xi = np.empty(x.shape, dtype=np.float32)
+        for _ in range(n_steps):
             production = self.production(x)
             intervention.apply(production)
             rng.standard_normal(out=xi, dtype=np.float32)

@@ -24,7 +24,7 @@ class Group:
 
     Args:
         condition: row of the run's conditions.
-        sources: rows of control cells of the same context (and batch).
+        sources: rows of control cells of the same context (and batch), or of the same condition at the time before.
         targets: rows of perturbed cells.
     """
 
@@ -34,16 +34,17 @@ class Group:
 
 
 def make_groups(
-    condition_of: IntArray, control_of: IntArray, batch_of: IntArray, rows: IntArray, controls: Iterable[int]
+    condition_of: IntArray, source_of: IntArray, batch_of: IntArray, rows: IntArray, controls: Iterable[int]
 ) -> list[Group]:
     """Split the perturbed cells among `rows` into groups.
 
-    A batch with at least 16 control and 16 perturbed cells of a condition is a group of its own; the cells of
-    smaller batches form one group together, with all control cells of the context as sources.
+    A batch with at least 16 source and 16 perturbed cells of a condition is a group of its own; the cells of
+    smaller batches form one group together, with all source cells as sources.
 
     Args:
         condition_of: (N,) condition of every cell.
-        control_of: (K,) for every condition the control condition of its context; -1 where there is none.
+        source_of: (K,) for every condition the one that its cells come from: control of its context, or the same at the
+            time before; -1 where there is none.
         batch_of: (N,) experimental batch of every cell.
         rows: cells that may be used (the training cells).
         controls: conditions that are control.
@@ -54,7 +55,7 @@ def make_groups(
     groups = []
     for condition in np.setdiff1d(np.unique(condition_of[rows]), np.fromiter(controls, dtype=np.int64)):
         targets = rows[condition_of[rows] == condition]
-        sources = rows[condition_of[rows] == control_of[condition]]
+        sources = rows[condition_of[rows] == source_of[condition]]
         if len(sources) == 0:
             raise DataError(f"condition {int(condition)} has no control cells in its context among the training cells")
         rest = []

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from gensim.config import DataConfig
-from gensim.data.conditions import parse_dose, parse_perturbation
+from gensim.data.conditions import parse_number, parse_perturbation
 from gensim.errors import DataError, listing, nearest
 from gensim.types import Condition, IntArray
 
-PERTURBATION, N_CELLS, DOSE = "perturbation", "n_cells", "dose"
+PERTURBATION, N_CELLS, DOSE, TIME = "perturbation", "n_cells", "dose", "time"
 NOVELTY, NOVELTY_DISTANCE = "novelty", "novelty_distance"
-WRITTEN_COLUMNS = ("condition", "source_cell", "library_size", NOVELTY, NOVELTY_DISTANCE, PERTURBATION, DOSE)
+WRITTEN_COLUMNS = ("condition", "source_cell", "library_size", NOVELTY, NOVELTY_DISTANCE, PERTURBATION, DOSE, TIME)
 """Columns of obs that simulated cells have; columns that a request carries along need other names."""
 HEADER_LINES = 1
 
@@ -64,7 +64,8 @@ def read_request(
     """A request from a csv (UTF-8, commas) or a table.
 
     Columns: `perturbation` (joined by the run's separator; the control label asks for control cells), the run's
-    context columns, `dose` where the run has doses (empty for controls), and `n_cells`. Every other column is carried
+    context columns, `dose` where the run has doses (empty for controls), `time` where it has times (may be empty for
+    controls), and `n_cells`. Every other column is carried
     along in `extra`, from a csv as the text that stands there.
 
     Args:
@@ -81,7 +82,8 @@ def read_request(
     else:
         where = f"request {str(source)!r}"
         table, rows = _read_csv(Path(source), where)
-    needed = [PERTURBATION, *config.context_columns, *([DOSE] if config.dose_column else []), N_CELLS]
+    numbers = _numbers_needed(config)
+    needed = [PERTURBATION, *config.context_columns, *numbers, N_CELLS]
     _check_columns(table, needed, config, where)
     if len(table) == 0:
         raise DataError(f"{where} has a header but no row; ask for at least one condition")
@@ -139,15 +141,12 @@ def _check_columns(table: pd.DataFrame, needed: list[str], config: DataConfig, w
                 f"{where} has no column {column!r}{hint}; "
                 f"needed are {listing(needed)}, there are {listing(columns) or 'none'}"
             )
-    own = (config.perturbation_column, config.batch_column, config.dose_column)
+    own = (config.perturbation_column, config.batch_column, config.dose_column, config.time_column)
     reserved = {*WRITTEN_COLUMNS, *(column for column in own if column)} - set(needed)
     clashing = sorted(reserved & set(columns))
     if clashing:
-        why = (
-            "the run has no doses"
-            if clashing[0] == DOSE and not config.dose_column
-            else "simulated cells get their own"
-        )
+        lacks = clashing[0] in (DOSE, TIME) and clashing[0] not in _numbers_needed(config)
+        why = f"the run has no {clashing[0]}s" if lacks else "simulated cells get their own"
         raise DataError(f"{where} has a column {clashing[0]!r}, but {why}; rename or remove it")
     if "" in columns:
         raise DataError(f"{where} has a column without a name; name it or remove it")
@@ -173,17 +172,26 @@ def _condition(
                 f"it knows {listing(sorted(known))}"
             )
         context.append((column, value))
-    dose = None
-    if config.dose_column and names:
-        dose = parse_dose(record[DOSE])
-        if dose is None:
-            raise DataError(f"{place}: dose {_text(record[DOSE])!r} of {label!r} is not a finite number, 0 or more")
-    return Condition(names, tuple(context), dose)
+    measured = {}
+    for kind in _numbers_needed(config):
+        # Without a perturbation there is no dose, and a time may be left out.
+        if names or (kind == TIME and _text(record[TIME])):
+            measured[kind] = parse_number(record[kind])
+            if measured[kind] is None:
+                raise DataError(
+                    f"{place}: {kind} {_text(record[kind])!r} of {label!r} is not a finite number, 0 or more"
+                )
+    return Condition(names, tuple(context), **measured)
+
+
+def _numbers_needed(config: DataConfig) -> list[str]:
+    """Columns that tell how much of a perturbation, and how long after it."""
+    return [kind for kind, column in ((DOSE, config.dose_column), (TIME, config.time_column)) if column]
 
 
 def _count(value: object, place: str) -> int:
     text = _text(value)
-    number = parse_dose(text)
+    number = parse_number(text)
     if number is None or not number.is_integer() or number < 1:
         raise DataError(f"{place}: n_cells {text!r} is not a positive whole number")
     return int(number)

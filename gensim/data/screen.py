@@ -153,7 +153,7 @@ def _check_files(files: list[CellFile], config: DataConfig) -> None:
     if not files:
         raise DataError("data.path lists no file; name at least one .h5ad or .zarr")
     columns = [config.perturbation_column, *config.context_columns]
-    columns += [column for column in (config.batch_column, config.dose_column) if column]
+    columns += [column for column in (config.batch_column, config.dose_column, config.time_column) if column]
     for file in files:
         if file.n_cells == 0:
             raise DataError(f"{file.where} has no cells")
@@ -199,12 +199,18 @@ def _join_obs(files: list[CellFile]) -> pd.DataFrame:
 
 
 def _refuse_no_controls(obs: pd.DataFrame, conditions: tuple[Condition, ...], config: DataConfig) -> None:
-    if not any(condition.is_control for condition in conditions):
-        labels, _ = column_codes(obs, config.perturbation_column)
+    if any(condition.is_control for condition in conditions):
+        return
+    if config.time_column is not None and any(not condition.perturbations for condition in conditions):
         raise DataError(
-            f"no cell is labelled data.control_label={config.control_label!r} in column {config.perturbation_column!r}"
-            f"{nearest(config.control_label, labels)}; the labels are {listing(labels)}"
+            f"no cell labelled {config.control_label!r} has time 0, or none, in column {config.time_column!r}; time "
+            "counts from the perturbation: give the cells that all others are compared with time 0"
         )
+    labels, _ = column_codes(obs, config.perturbation_column)
+    raise DataError(
+        f"no cell is labelled data.control_label={config.control_label!r} in column {config.perturbation_column!r}"
+        f"{nearest(config.control_label, labels)}; the labels are {listing(labels)}"
+    )
 
 
 def _refuse_beyond_integers(cells: NDArray[np.str_], library_size: FloatArray) -> None:

@@ -7,9 +7,9 @@ other conditions are asked for. Equations and sources: docs/simulated_screen.md.
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gensim.atomic import atomic_path
-from gensim.data.h5ad_file import write_h5ad
 from gensim.data.network_dynamics import CellDynamics, draw_rates
 from gensim.data.regulatory_network import RegulatoryNetwork, draw_network, network_from_edges
 from gensim.data.simulated_capture import Capture, draw_capture
 from gensim.data.simulated_effect import Modality, PerturbationEffect, refuse_outside
-from gensim.errors import DataError, StoreError, listing, nearest
+from gensim.errors import DataError, listing, nearest
 from gensim.seeding import digest, numpy_generator
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
@@ -34,8 +32,6 @@ GENES_PER_REGULATOR = 10
 DEFAULT_VECTOR_LENGTH = 16
 BLOCK = 1024
 """Cells simulated together; part of the name of their random stream, so another value gives other cells."""
-CONTROL_SHARE = 0.2
-"""Share of control cells in a written screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +157,22 @@ class SimulatedScreen:
         cells_per_condition: int = 100,
         n_controls: int = 500,
         doses: Sequence[float] | None = None,
+        times: Sequence[float] | None = None,
     ) -> ad.AnnData:
-        """A screen in which every perturbation, at every dose, meets every cell type.
+        """A screen in which every perturbation, at every dose and time, meets every cell type.
 
         Args:
             perturbations: regulators, and combinations as ``A+B`` or ``("A", "B")``; if not given, every regulator
                 and half as many pairs.
-            cells_per_condition: of every perturbation, cell type and dose.
+            cells_per_condition: of every perturbation, cell type, dose and time.
             n_controls: control cells of every cell type.
             doses: adds ``obs["dose"]`` (0 for control); without doses the effect is full.
+            times: adds ``obs["time"]`` (0 for control), since the perturbation, in units of 1 / (mean decay rate);
+                without times cells are at their new stationary state.
 
         Returns:
             AnnData with raw counts (CSR float32), obs perturbation (``control``, ``A``, ``A+B``), cell_type, batch,
-            truth_escaped (perturbations that had no effect in the cell, joined by +) and, with doses, dose;
+            truth_escaped (perturbations that had no effect in the cell, joined by +) and, with doses or times, these;
             ``uns["simulated_screen"]`` holds `truth` as JSON.
 
         Raises:
@@ -187,18 +186,18 @@ class SimulatedScreen:
             names = perturbation.split("+") if isinstance(perturbation, str) else perturbation
             if len(names) == 0:
                 raise DataError("an empty combination is control, which is always simulated; leave it out")
-            for dose in [None] if doses is None else doses:
-                conditions += [self._condition(names, cell_type, dose) for cell_type in self.cell_types]
+            for dose, time in product(*([None] if numbers is None else numbers for numbers in (doses, times))):
+                conditions += [self._condition(names, cell_type, dose, time) for cell_type in self.cell_types]
         seen: set[str] = set()
         for condition in conditions:
             if condition.key in seen:
-                raise DataError(f"{condition.label!r} is asked for twice; give each perturbation and dose once")
+                raise DataError(f"{condition.label!r} is asked for twice; give each perturbation, dose and time once")
             seen.add(condition.key)
         sizes = [n_controls if condition.is_control else cells_per_condition for condition in conditions]
         parts = [self._captured(c, n, "screen") for c, n in zip(conditions, sizes, strict=True)]
         obs = pd.concat([part[1] for part in parts], ignore_index=True)
         obs.index = pd.Index([f"cell_{i:07d}" for i in range(len(obs))])
-        return self._anndata(sparse.vstack([part[0] for part in parts], format="csr"), obs, doses is not None)
+        return self._anndata(sparse.vstack([part[0] for part in parts], format="csr"), obs, doses, times)
 
     def population(
         self,
@@ -207,6 +206,7 @@ class SimulatedScreen:
         n_cells: int,
         *,
         dose: float | None = None,
+        time: float | None = None,
         replicate: int = 0,
     ) -> ad.AnnData:
         """The truth: `n_cells` cells of any condition, independent of the screen's and of every other replicate's.
@@ -216,6 +216,7 @@ class SimulatedScreen:
             cell_type: one of `cell_types`.
             n_cells: how many.
             dose: None for the full effect.
+            time: None for the stationary state.
             replicate: number of the random stream.
 
         Returns:
@@ -224,11 +225,11 @@ class SimulatedScreen:
         Raises:
             DataError: an unknown name, a bad dose, or no cells.
         """
-        condition = self._condition(perturbations, cell_type, dose)
+        condition = self._condition(perturbations, cell_type, dose, time)
         counts, obs = self._captured(condition, n_cells, replicate)
         prefix = digest(condition.key)[:8]
         obs.index = pd.Index([f"{prefix}_{replicate}_{i}" for i in range(n_cells)])
-        return self._anndata(counts, obs, dose is not None)
+        return self._anndata(counts, obs, dose, time)
 
     def molecules(
         self,
@@ -288,7 +289,9 @@ class SimulatedScreen:
         rates = {name: draw_rates(self.seed, self.network, name) for name in self.cell_types}
         return {name: CellDynamics(self.network, rates[name], self.noise) for name in self.cell_types}
 
-    def _condition(self, perturbations: Sequence[str], cell_type: str, dose: float | None = None) -> Condition:
+    def _condition(
+        self, perturbations: Sequence[str], cell_type: str, dose: float | None = None, time: float | None = None
+    ) -> Condition:
         if isinstance(perturbations, str):
             raise DataError(
                 f"perturbations are a sequence of names; got the text {perturbations!r}: write it in a tuple"
@@ -300,8 +303,8 @@ class SimulatedScreen:
         if cell_type not in self.cell_types:
             hint = nearest(cell_type, self.cell_types)
             raise DataError(f"cell type {cell_type!r} is unknown{hint}; they are {listing(self.cell_types)}")
-        dose = None if dose is None else float(dose)
-        return Condition(tuple(perturbations), (("cell_type", cell_type),), dose)
+        dose, time = (None if number is None else float(number) for number in (dose, time))
+        return Condition(tuple(perturbations), (("cell_type", cell_type),), dose, time)
 
     def _simulated(self, condition: Condition, n_cells: int, replicate: int | str) -> Iterator[_Cells]:
         """Blocks of cells; each block has streams of its own, one for the cells and one for their capture."""
@@ -311,13 +314,22 @@ class SimulatedScreen:
             stream = ("simulated_screen", replicate, condition.key, block)
             rng = numpy_generator(self.seed, *stream, "cells")
             responds = self._effect.responds(condition, rows.stop - rows.start, rng)
-            patterns, pattern = np.unique(responds, axis=0, return_inverse=True)
-            levels = dynamics.steady_state(self._effect.intervention(self.network, condition, patterns))
-            x = dynamics.simulate(
-                levels[pattern.reshape(-1)], self._effect.intervention(self.network, condition, responds), rng
-            )
+            if condition.time is None:
+                x = self._stationary(dynamics, condition, responds, rng)
+            else:
+                x = self._stationary(dynamics, condition.control, responds[:, :0], rng)
+                changed = self._effect.intervention(self.network, condition, responds)
+                x = dynamics.after(x, changed, condition.time, rng)
             batch = np.arange(rows.start, rows.stop, dtype=np.int64) % len(self.batches)
             yield _Cells(x, responds, batch, numpy_generator(self.seed, *stream, "capture"))
+
+    def _stationary(
+        self, dynamics: CellDynamics, condition: Condition, responds: NDArray[np.bool_], rng: np.random.Generator
+    ) -> FloatArray:
+        patterns, pattern = np.unique(responds, axis=0, return_inverse=True)
+        levels = dynamics.steady_state(self._effect.intervention(self.network, condition, patterns))
+        changed = self._effect.intervention(self.network, condition, responds)
+        return dynamics.simulate(levels[pattern.reshape(-1)], changed, rng)
 
     def _captured(
         self, condition: Condition, n_cells: int, replicate: int | str
@@ -334,59 +346,15 @@ class SimulatedScreen:
             "batch": batch,
             "truth_escaped": escaped,
             "dose": condition.dose or 0.0,
+            "time": condition.time or 0.0,
         }
         return sparse.vstack(counts, format="csr"), pd.DataFrame(columns)
 
-    def _anndata(self, counts: sparse.csr_matrix, obs: pd.DataFrame, with_dose: bool) -> ad.AnnData:
+    def _anndata(self, counts: sparse.csr_matrix, obs: pd.DataFrame, dose: object, time: object) -> ad.AnnData:
+        """With the columns of doses and times where there are any."""
         labels = obs[["perturbation", "cell_type", "batch", "truth_escaped"]].astype("category")
-        adata = ad.AnnData(counts, labels.assign(dose=obs["dose"]) if with_dose else labels)
+        numbers = [name for name, given in (("dose", dose), ("time", time)) if given is not None]
+        adata = ad.AnnData(counts, labels.join(obs[numbers]))
         adata.var_names = list(self.genes)
         adata.uns["simulated_screen"] = json.dumps(self.truth())
         return adata
-
-
-def write_simulated_screen(
-    out: Path,
-    *,
-    seed: int = 0,
-    n_genes: int = DEFAULT_N_GENES,
-    n_cells: int = 10_000,
-    n_cell_types: int = 2,
-    modality: Modality = "knock_out",
-    combinations: int = 10,
-    overwrite: bool = False,
-) -> tuple[Path, Path, Path]:
-    """Write a screen of every regulator and `combinations` pairs, its network, and vectors of its perturbations.
-
-    A fifth of the cells are controls; the rest are shared equally, so that about `n_cells` result. Each file is
-    written under a temporary name and renamed, the screen last: where it is complete, so are the others.
-
-    Returns:
-        `out` (.h5ad), ``<stem>_edges.csv`` and ``<stem>_vectors.parquet`` beside it.
-
-    Raises:
-        DataError: a bad argument, or too few cells for one in every condition.
-        StoreError: `out` does not end in .h5ad, its folder cannot be written to, or a file exists without `overwrite`.
-    """
-    out = Path(out)
-    if out.suffix != ".h5ad":
-        raise StoreError(f"a simulated screen is written as .h5ad; got {str(out)!r}")
-    paths = (out, out.with_name(f"{out.stem}_edges.csv"), out.with_name(f"{out.stem}_vectors.parquet"))
-    there = [str(path) for path in paths if path.exists()]
-    if there and not overwrite:
-        raise StoreError(f"{listing(there)} exists; choose another name, or use --overwrite (overwrite=True)")
-    simulated = SimulatedScreen(seed, n_genes, n_cell_types=n_cell_types, modality=modality)
-    perturbations = [*simulated.regulators, *simulated.pairs(combinations)]
-    n_controls = round(CONTROL_SHARE * n_cells / n_cell_types)
-    cells_per_condition = round((1 - CONTROL_SHARE) * n_cells / (n_cell_types * len(perturbations)))
-    if min(n_controls, cells_per_condition) < 1:
-        wanted = n_cell_types * len(perturbations)
-        raise DataError(f"{n_cells} cells are too few for {wanted} perturbed conditions; ask for {2 * wanted} or more")
-    adata = simulated.screen(perturbations, cells_per_condition=cells_per_condition, n_controls=n_controls)
-    with ExitStack() as stack:
-        # Left in the reverse order, so that the screen is renamed last.
-        screen, edges, vectors = (stack.enter_context(atomic_path(path)) for path in paths)
-        write_h5ad(screen, adata)
-        simulated.save_edges(edges)
-        simulated.save_vectors(vectors)
-    return paths

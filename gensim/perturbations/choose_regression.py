@@ -132,27 +132,29 @@ def over_perturbations(effects: MeanEffects, table: VectorTable, kinds: Sequence
     if len(alone) < FEWEST:
         return Judged(Regression("mean"), None)
     names = spread(alone, MOST_PERTURBATIONS).tolist()
-    measured = Counter((c.context, c.dose) for c in effects.conditions if len(c.perturbations) == 1 and c.dose != 0)
+    alone_at = [c for c in effects.conditions if len(c.perturbations) == 1 and not c.changes_nothing]
+    measured = Counter((c.context, c.dose, c.time) for c in alone_at)
     most = max(1, min(MOST_SETTINGS, int(MOST_WORK / len(names) ** 3)))
     places = sorted(measured, key=lambda place: (-measured[place], str(place)))[:most]
     x = _views(table, names)
 
-    def at(context: tuple[tuple[str, str], ...], dose: float | None) -> Callable[[str], Condition]:
-        return lambda name: Condition((name,), context, dose)
+    def at(context: tuple[tuple[str, str], ...], dose: float | None, time: float | None) -> Callable[[str], Condition]:
+        return lambda name: Condition((name,), context, dose, time)
 
     settings = [_setting(effects, x, names, at(*place)) for place in places]
     return _best(settings, effects, kinds, len(table.parts))
 
 
 def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
-    """The same for contexts: each left out, a perturbation and dose at a time, among the contexts that have it.
+    """The same for contexts: each left out, a perturbation, dose and time at a time, among the contexts that have it.
 
     Args:
         effects: as above. table: vectors of contexts, named by the keys of their control conditions.
     """
-    contexts: dict[tuple[tuple[str, ...], float | None], dict[str, Condition]] = {}
+    contexts: dict[tuple[tuple[str, ...], float | None, float | None], dict[str, Condition]] = {}
     for condition in effects.conditions:
-        contexts.setdefault((condition.perturbations, condition.dose), {})[condition.control.key] = condition
+        of = (condition.perturbations, condition.dose, condition.time)
+        contexts.setdefault(of, {})[condition.control.key] = condition
     several = [found for found in contexts.values() if len(found) >= FEWEST]
     if not several:
         return Judged(Regression("mean"), None)
@@ -164,7 +166,7 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
 def over_doses(effects: MeanEffects) -> DoseResponse | None:
     """The dose response that predicts best, leaving one dose out after another; None where there are no doses."""
     plain = effects.delta if effects.plain is None else effects.plain
-    groups = groups_by_dose([((c.perturbations, c.context), c.dose) for c in effects.conditions])
+    groups = groups_by_dose([((c.perturbations, c.context, c.time), c.dose) for c in effects.conditions])
     if not groups:
         return None
     variances, v = effects.variances, np.zeros(len(effects.conditions))

@@ -103,7 +103,8 @@ class Codebook:
         return self.knowing(self.effects, replace(self.likeness, contexts=contexts))
 
     def encode(self, conditions: Sequence[Condition], elsewhere: bool = False) -> ConditionBatch:
-        """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
+        """K conditions, each reached from what lies before it in time, as a batch of K rows with the batch unknown, in
+        float32 on the CPU.
 
         Args:
             elsewhere: whether to find out what other contexts tell of each condition, which takes a while.
@@ -122,18 +123,24 @@ class Codebook:
             value_of = dict(condition.context)
             contexts[k] = [code.get(value_of[c], 0) for c, code in zip(self.context_columns, codes, strict=True)]
         dose = [1.0 if c.dose is None else c.dose for c in conditions]
-        shift = np.stack([self.effects.shift(condition) for condition in conditions])
+        sources = [self.effects.times.previous(condition) for condition in conditions]
+        shift = _gains(self.effects, conditions, sources)
         return ConditionBatch(
             perturbations=torch.from_numpy(perturbations),
             contexts=torch.from_numpy(contexts),
             batch=torch.zeros(len(conditions), dtype=torch.int64),
             dose=torch.tensor(dose, dtype=torch.float32),
             shift=torch.from_numpy(shift),
-            elsewhere=torch.from_numpy(self._elsewhere(conditions, shift) if elsewhere else shift),
+            elsewhere=torch.from_numpy(self._elsewhere(conditions, sources, shift) if elsewhere else shift),
             penetrance=torch.from_numpy(self.penetrance.of_all(conditions)),
+            time=torch.tensor(
+                [[of.time or 0.0 for of in ends] for ends in zip(sources, conditions, strict=True)], dtype=torch.float32
+            ),
         )
 
-    def _elsewhere(self, conditions: Sequence[Condition], shift: FloatArray) -> FloatArray:
+    def _elsewhere(
+        self, conditions: Sequence[Condition], sources: Sequence[Condition], shift: FloatArray
+    ) -> FloatArray:
         """(K, D) shifts as they would be expected had nothing been measured in the context of each condition."""
         found, by_context = shift.copy(), defaultdict(list)
         for k, condition in enumerate(conditions):
@@ -141,7 +148,7 @@ class Codebook:
                 by_context[condition.control].append(k)
         for control, here in by_context.items():
             others = self.effects.without_context(control)
-            found[here] = np.stack([others.shift(conditions[k]) for k in here])
+            found[here] = _gains(others, [conditions[k] for k in here], [sources[k] for k in here])
         return found
 
     def batch_codes(self, batches: Sequence[str]) -> torch.Tensor:
@@ -206,6 +213,12 @@ class Codebook:
             else Predictor(Regression(**of_contexts), read_vector_table(folder / self.CONTEXTS)),
             doses=None if of_doses is None else DoseResponse(**of_doses),
         )
+
+
+def _gains(effects: MeanEffects, conditions: Sequence[Condition], sources: Sequence[Condition]) -> FloatArray:
+    """(K, D) mean effects of conditions less those of what their cells come from."""
+    ends = zip(conditions, sources, strict=True)
+    return np.stack([effects.shift(end) - effects.shift(start) for end, start in ends])
 
 
 def _half_doses(doses: Sequence[float]) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from gensim.types import ConditionBatch
 
 N_CONTEXT_FEATURES = 16
 N_BATCH_FEATURES = 8
+N_TIME_FEATURES = 4
 
 
 class ConditionEncoder(nn.Module):
@@ -20,7 +21,9 @@ class ConditionEncoder(nn.Module):
     The vectors are divided by their root mean square, and projected linearly and summed over the members (for one-hot
     vectors this is a learned embedding), or fused by attention over members and tables, see `VectorFusion`. A dose is
     seen as its logarithm and, where the screen has doses, as shares d / (half + d) of a full effect at three half
-    doses; all are 0 at dose 0. Unknown contexts and batches (code 0) share one learned vector each.
+    doses; all are 0 at dose 0. Where the screen has times, those of source and target are seen as shares of the last
+    one, and as logarithms in units of the first one. Unknown contexts and batches (code 0) share one learned vector
+    each.
 
     Args:
         codebook: vocabulary and vectors.
@@ -52,8 +55,9 @@ class ConditionEncoder(nn.Module):
             nn.Parameter(_normal(len(values) + 1, N_CONTEXT_FEATURES, generator)) for values in codebook.contexts
         )
         self.batches = nn.Parameter(_normal(len(codebook.batches) + 1, N_BATCH_FEATURES, generator))
-        n_dose = 1 + len(self.half_doses)
-        self.n_features = n_features + n_dose + N_CONTEXT_FEATURES * len(codebook.contexts) + N_BATCH_FEATURES
+        self.times = codebook.effects.times.all
+        n_numbers = 1 + len(self.half_doses) + (N_TIME_FEATURES if self.times else 0)
+        self.n_features = n_features + n_numbers + N_CONTEXT_FEATURES * len(codebook.contexts) + N_BATCH_FEATURES
 
     def forward(self, condition: ConditionBatch) -> torch.Tensor:
         """B conditions to (B, `n_features`)."""
@@ -67,7 +71,11 @@ class ConditionEncoder(nn.Module):
             perturbation = self.project(vectors).sum(dim=1)
         log_dose = torch.log1p(condition.dose)[:, None] / self.log_dose_unit
         shares = [(condition.dose / (half + condition.dose))[:, None] for half in self.half_doses]
-        return torch.cat([perturbation, log_dose, *shares, *contexts, self.batches[condition.batch]], dim=1)
+        times = []
+        if self.times:
+            first, last = self.times[0], self.times[-1]
+            times = [condition.time / last, torch.log1p(condition.time / first) / math.log1p(last / first)]
+        return torch.cat([perturbation, log_dose, *shares, *times, *contexts, self.batches[condition.batch]], dim=1)
 
 
 def _normal(rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:

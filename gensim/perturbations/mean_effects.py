@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.perturbations.condition_file import load_by_condition, save_by_condition
-from gensim.perturbations.measured import Key, Likeness, MeasuredConditions
+from gensim.perturbations.measured import Key, Likeness
 from gensim.perturbations.shrinkage import steadied
+from gensim.perturbations.time_points import MeasuredCourses, TimePoints
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
 ROWS_AT_ONCE = 4096
@@ -37,18 +38,19 @@ class MeanEffects:
     plain: FloatArray | None = None
     variance: FloatArray | None = None
     likeness: Likeness = field(default_factory=Likeness, compare=False)
-    _measured: MeasuredConditions = field(init=False, repr=False, compare=False)
+    _measured: MeasuredCourses = field(init=False, repr=False, compare=False)
     _shifts: dict[Condition, FloatArray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shifts", {})
-        object.__setattr__(self, "_measured", MeasuredConditions(self.conditions, self.likeness))
+        object.__setattr__(self, "_measured", MeasuredCourses(self.conditions, self.likeness))
 
     def shift(self, condition: Condition) -> FloatArray:
         """(F,) expected effect of `condition`, from the most specific training knowledge there is; 0 for control.
 
-        See `MeasuredConditions.weights`: the condition itself, or others with the same perturbations, or the sum of the
-        members of a combination; what was never measured by regression, or as the mean of what was.
+        See `MeasuredCourses.weights` and `MeasuredConditions.weights`: the condition itself, or others with the same
+        perturbations, or the sum of the members of a combination; what was never measured by regression, or as the
+        mean of what was.
         """
         # Blocks of cells ask for the same conditions again and again.
         if condition not in self._shifts:
@@ -65,6 +67,11 @@ class MeanEffects:
                 where, weight = zip(*rows, strict=True)
                 total += np.array(weight) @ effects[list(where)].astype(np.float64)
         return total.astype(np.float32)
+
+    @property
+    def times(self) -> TimePoints:
+        """At which the conditions were measured."""
+        return self._measured.times
 
     def informed(self, likeness: Likeness) -> "MeanEffects":
         """The same effects with something that tells of conditions that were not measured."""

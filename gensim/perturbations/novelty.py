@@ -13,10 +13,11 @@ from scipy.spatial.distance import cdist
 
 from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
 from gensim.perturbations.regression import MeasuredVectors
+from gensim.perturbations.time_points import TimePoints
 from gensim.types import Condition
 
 Level = Literal["control", "measured", "recombined", "near", "far"]
-"""What simulated cells rest on: control cells; cells of the very condition; a new combination or dose, or another
+"""What simulated cells rest on: control cells; cells of the very condition; a new combination, dose or time, or another
 context, of measured perturbations; a perturbation that was not measured, or a context without perturbed cells, as like
 the nearest measured one as measured ones usually are; anything beyond."""
 USUAL = 0.95
@@ -58,6 +59,7 @@ class MeasuredRange:
         self._longest = max((len(c.perturbations) for c in conditions), default=0)
         doses = [c.dose for c in conditions if c.dose is not None]
         self._doses = (min(doses), max(doses)) if doses else None
+        self._last_time = max(TimePoints(conditions).all, default=0.0)
         self._of_perturbations = _Distances(likeness.perturbations, sorted(self._perturbations), str)
         self._of_contexts = _Distances(likeness.contexts, sorted(self._contexts), _values)
 
@@ -85,6 +87,9 @@ class MeasuredRange:
         if condition.dose is not None and self._doses and not self._doses[0] <= condition.dose <= self._doses[1]:
             level = "far"
             reasons.append(f"dose {condition.dose:g} is outside of {self._doses[0]:g} to {self._doses[1]:g}")
+        if condition.time is not None and condition.time > self._last_time:
+            level = "far"
+            reasons.append(f"time {condition.time:g} is after the last one, {self._last_time:g}, and taken as that")
         return Novelty(level, float(np.max(distances)), tuple(reasons) or ("its parts were measured apart",))
 
 

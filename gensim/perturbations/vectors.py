@@ -33,7 +33,8 @@ class VectorTable:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_row", {name: i for i, name in enumerate(self.names)})
-        if self.vectors.ndim != 2 or len(self.vectors) != len(self.names) or 0 in self.vectors.shape:
+        empty = 0 in self.vectors.shape and self.source != ONE_HOT
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.names) or empty:
             raise DataError(
                 f"vectors of {self.source} have shape {self.vectors.shape} for {len(self.names)} names; "
                 "one row per name and at least one column are needed"
@@ -148,9 +149,9 @@ def join_tables(tables: Sequence[VectorTable]) -> VectorTable:
 
 
 def one_hot_table(perturbations: Iterable[str]) -> VectorTable:
-    """The identity: a vector for each training perturbation, and none for any other."""
+    """The identity: a vector for each training perturbation, and none for any other; no row where there is none."""
     names = tuple(sorted(set(perturbations)))
-    return VectorTable(names, np.eye(len(names), dtype=np.float32), ONE_HOT)
+    return VectorTable(names, np.eye(len(names), max(1, len(names)), dtype=np.float32), ONE_HOT)
 
 
 def save_vector_table(table: VectorTable, path: Path) -> None:

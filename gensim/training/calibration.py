@@ -29,6 +29,7 @@ def calibrate(
     autoencoder: CountAutoencoder,
     simulation: Validation,
     cells: CellIndex,
+    source_of: IntArray,
     not_held_out: IntArray,
     observed: ObservedShares,
 ) -> MeanEffects:
@@ -36,8 +37,9 @@ def calibrate(
 
         d = [log observed_k - log simulated_k] - [log observed_c - log decoded_c],    shrunk per condition
 
-    with shares of all counts, k the condition and c its controls, from up to 1,024 training control cells moved by the
-    trained transport. A cell that is not moved keeps its counts, so what the decoder misses of controls cancels.
+    with shares of all counts, k the condition and c its controls, from up to 1,024 source cells (training controls, or
+    cells of the same condition at the time before) moved by the trained transport. A cell that is not moved keeps its
+    counts, so what the decoder misses of controls cancels.
 
     Where a share p of the cells responds, their effect e is the one that makes the whole population's share right,
 
@@ -47,18 +49,20 @@ def calibrate(
 
     Args:
         simulation: simulates from training latents, with the solver that cells will be simulated with.
+        source_of: (K,) condition that the cells of each come from, see `CellIndex.source_of`.
         not_held_out: rows of training and validation cells.
 
     Returns:
         Effects over genes, natural logarithm, of the conditions that `observed` has with their controls.
     """
     latents = simulation.latents.cpu().numpy()
+    here = cells.condition_of[not_held_out]
     sources = {
-        cells.conditions[c]: _enough(spread(not_held_out[cells.condition_of[not_held_out] == c], CELLS_PER_CONDITION))
-        for c in cells.controls
+        cells.conditions[k]: _enough(spread(not_held_out[here == k], CELLS_PER_CONDITION))
+        for k in {*cells.controls, *source_of.tolist()}
     }
     tasks = [
-        ValidationTask(k, sources[condition.control], not_held_out[:0])
+        ValidationTask(k, sources[cells.conditions[source_of[k]]], not_held_out[:0])
         for k, condition in enumerate(cells.conditions)
         if not condition.is_control and condition in observed and condition.control in observed
     ]
@@ -69,7 +73,9 @@ def calibrate(
             condition = cells.conditions[task.condition]
             sizes = cells.library_size[task.sources]
             if condition.control not in decoded:
-                decoded[condition.control] = log_decoded_share(autoencoder, latents[task.sources], sizes)
+                controls = sources[condition.control]
+                sizes_there = cells.library_size[controls]
+                decoded[condition.control] = log_decoded_share(autoencoder, latents[controls], sizes_there)
             simulated = _Simulated.of(autoencoder, z_1, sizes, simulation.response(task))
             effect = _effect(condition, observed, np.log(simulated.share), decoded[condition.control])
             delta.append(simulated.over_all_cells(effect).astype(np.float32))

@@ -27,6 +27,7 @@ from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_e
 from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
 from gensim.perturbations.shrinkage import shrink_each, shrink_together
+from gensim.perturbations.time_points import TimePoints
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
@@ -93,7 +94,8 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 
     _refuse_without_controls(screen, rows[Role.TRAIN], training)
     index = _index(screen, split, np.ones(len(screen.cells), np.float32))
-    make_tasks(index.condition_of, index.control_of, rows[Role.VALIDATION], index.controls, most_cells=2)
+    source_of = index.source_of(TimePoints(training))
+    make_tasks(index.condition_of, source_of, rows[Role.VALIDATION], index.controls, most_cells=2)
 
     log.info("%s", described)
     run.clear()
@@ -127,7 +129,8 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         not_held_out = np.flatnonzero(split.role != Role.HELD_OUT)
 
         def responders(cells: IntArray) -> Responders:
-            if config.anchor != "responders":
+            # Who escaped cannot be told from who has not responded yet.
+            if config.anchor != "responders" or config.data.time_column is not None:
                 return Responders(ALL_RESPOND, np.ones(len(latents), np.float32), cells)
             return fit_penetrance(lambda of: latents[of], screen.condition_of, screen.conditions, cells)
 

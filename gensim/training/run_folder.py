@@ -19,6 +19,7 @@ from gensim.errors import CheckpointError, StoreError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.penetrance import Penetrance
+from gensim.perturbations.time_points import TimePoints
 from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
@@ -76,11 +77,11 @@ class CellIndex:
     conditions: tuple[Condition, ...]
     batches: tuple[str, ...]
 
-    @property
-    def control_of(self) -> IntArray:
-        """(K,) for every condition the control condition of its context."""
+    def source_of(self, times: TimePoints) -> IntArray:
+        """(K,) for every condition the one that its cells come from, see `TimePoints.previous`; -1 where it is not in
+        the screen."""
         row = {condition: k for k, condition in enumerate(self.conditions)}
-        return np.array([row.get(condition.control, -1) for condition in self.conditions], dtype=np.int64)
+        return np.array([row.get(times.previous(condition), -1) for condition in self.conditions], dtype=np.int64)
 
     @property
     def controls(self) -> list[int]:

@@ -25,7 +25,8 @@ class ValidationTask:
 
     Args:
         condition: row of the run's conditions.
-        sources, targets: rows of validation cells: controls of the context, and perturbed cells.
+        sources, targets: rows of validation cells: what is transported (controls of the context, or the same at the
+            time before), and perturbed cells.
     """
 
     condition: int
@@ -34,9 +35,12 @@ class ValidationTask:
 
 
 def make_tasks(
-    condition_of: IntArray, control_of: IntArray, rows: IntArray, controls: Sequence[int], most_cells: int
+    condition_of: IntArray, source_of: IntArray, rows: IntArray, controls: Sequence[int], most_cells: int
 ) -> list[ValidationTask]:
-    """A task for every perturbed condition with two cells and two controls among the validation cells `rows`.
+    """A task for every perturbed condition with two cells and two source cells among the validation cells `rows`.
+
+    Args:
+        source_of: (K,) condition that the cells of each come from, see `CellIndex.source_of`.
 
     Raises:
         SplitError: there is none, so nothing could decide when to stop.
@@ -44,7 +48,7 @@ def make_tasks(
     tasks = []
     for condition in np.setdiff1d(np.unique(condition_of[rows]), np.array(controls)):
         targets = spread(rows[condition_of[rows] == condition], most_cells)
-        sources = spread(rows[condition_of[rows] == control_of[condition]], most_cells)
+        sources = spread(rows[condition_of[rows] == source_of[condition]], most_cells)
         if min(len(sources), len(targets)) >= 2:
             tasks.append(ValidationTask(int(condition), sources, targets))
     if not tasks:
