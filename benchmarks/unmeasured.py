@@ -67,14 +67,14 @@ class Case:
     simulate: Callable[[int], tuple[SimulatedScreen, AnnData]] | None = None
 
 
-def _simulated(n_cell_types: int = 2, pairs: int = 0, doses: tuple[float, ...] | None = None) -> Callable:
-    """A screen of 40 regulators with 60 cells per condition."""
+def _simulated(n_cell_types: int = 2, pairs: int = 0, **numbers: tuple[float, ...]) -> Callable:
+    """A screen of 40 regulators, of 12 where there are doses or times, with 60 cells per condition."""
 
     def simulate(seed: int) -> tuple[SimulatedScreen, AnnData]:
         world = SimulatedScreen(seed, n_genes=200, n_regulators=40, n_cell_types=n_cell_types)
-        names = world.regulators[:12] if doses else world.regulators
+        names = world.regulators[:12] if numbers else world.regulators
         perturbations = [[name] for name in names] + [list(pair) for pair in world.pairs(pairs)]
-        return world, world.screen(perturbations, cells_per_condition=60, n_controls=400, doses=doses)
+        return world, world.screen(perturbations, cells_per_condition=60, n_controls=400, **numbers)
 
     return simulate
 
@@ -87,8 +87,8 @@ def held_out(what: str, values: object, **more: str) -> list[str]:
 
 
 NAMES = (
-    "simulated_knock_outs", "simulated_doubles", "simulated_doses", "simulated_cell_type", "papalexi", "kang",
-    "norman_both_seen", "norman_one_seen", "norman_none_seen", "mcfaline",
+    "simulated_knock_outs", "simulated_doubles", "simulated_doses", "simulated_times", "simulated_cell_type",
+    "papalexi", "kang", "norman_both_seen", "norman_one_seen", "norman_none_seen", "mcfaline",
 )  # fmt: skip
 
 
@@ -104,6 +104,10 @@ def case_of(name: str, data: Path) -> Case:
             parts = [Part(f"dose {dose:g}", held_out("doses", [dose])) for dose in (1.0, 4.0)]
             doses = (0.25, 0.5, 1.0, 2.0, 4.0)
             return Case("demo", "", ["data.dose_column=dose"], parts, simulate=_simulated(doses=doses))
+        case "simulated_times":
+            parts = [Part(f"time {time:g}", held_out("times", [time])) for time in (1.0, 2.0)]
+            times = (0.5, 1.0, 2.0, 4.0)
+            return Case("demo", "", ["data.time_column=time"], parts, simulate=_simulated(times=times))
         case "simulated_cell_type":
             part = Part("type_1", held_out("contexts", ["type_1"], column="cell_type"))
             return Case("demo", "", [], [part], simulate=_simulated(n_cell_types=5))

@@ -238,10 +238,11 @@ class SimulatedScreen:
         n_cells: int,
         *,
         dose: float | None = None,
+        time: float | None = None,
         replicate: int = 0,
     ) -> FloatArray:
         """(n_cells, G) molecules per cell of the very cells of `population`, before capture; errors as there."""
-        condition = self._condition(perturbations, cell_type, dose)
+        condition = self._condition(perturbations, cell_type, dose, time)
         return np.concatenate([cells.x for cells in self._simulated(condition, n_cells, replicate)])
 
     def steady_state(self, perturbations: Sequence[str], cell_type: str, *, dose: float | None = None) -> FloatArray:
