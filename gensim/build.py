@@ -175,7 +175,7 @@ def build_transport(config: Config, codebook: Codebook, n_latents: int) -> Trans
     """An untrained transport whose weights follow from the seed."""
     generator = torch_generator(config.seed, "transport weights")
     of = config.perturbation
-    encoder = ConditionEncoder(codebook, of.n_features, generator, by_attention=of.fusion == "attention")
+    encoder = ConditionEncoder(codebook, of.n_features, generator, of.fusion)
 
     def field(n_outputs: int, sees_control: bool) -> ConditionalField:
         c, sizes = config.field, (n_latents, encoder.n_features, n_outputs)

@@ -199,8 +199,9 @@ class PerturbationConfig(Section):
     )
     n_features: PositiveInt = 32
     """Length of the perturbation part of the condition vector."""
-    fusion: Literal["sum", "attention"] = "sum"
-    """Of the members of a combination and of several tables: a sum of linear maps, or attention over what is known."""
+    fusion: Literal["sum", "deep_sets", "attention"] = "sum"
+    """Of the members of a combination and of several tables: a sum of linear maps, a sum of small networks, or
+    attention over what is known."""
 
 
 class CouplingSection(Section):

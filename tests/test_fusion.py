@@ -1,9 +1,10 @@
-"""Attention over tables and members: no order, nothing from what is missing, and something that a sum cannot learn."""
+"""Deep sets, and attention over tables and members: no order, nothing from what is missing, and something that a sum of
+linear maps cannot learn."""
 
 import pytest
 import torch
 
-from gensim.nn.fusion import VectorFusion
+from gensim.nn.fusion import DeepSets, VectorFusion
 
 WIDTHS, N_CONTEXT, WIDTH = (3, 2), 4, 8
 
@@ -56,15 +57,37 @@ def test_it_learns_an_interaction_that_a_sum_cannot():
     """The target of a pair is the product of two features of different members: any sum over members has an error of
     the variance of the product, 1."""
     generator = torch.Generator().manual_seed(3)
-    torch.manual_seed(0)
     x = torch.randint(0, 2, (512, 2, 1), generator=generator) * 2.0 - 1
-    target = x.prod(dim=1)
     fusion = VectorFusion((1,), 0, WIDTH, generator)
+    assert error_of(fusion, lambda: fusion(x, torch.empty(512, 0)), x.prod(dim=1)) < 0.1
+
+
+def test_deep_sets_learn_a_sum_of_what_is_not_linear():
+    """The target is the sum of squares of the members: the best linear map of their sum, a constant, has an error of
+    its variance, 4."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(512, 2, 1, generator=generator)
+    target = x.square().sum(dim=1)
+    fusion = DeepSets(1, WIDTH, generator)
+    assert error_of(fusion, lambda: fusion(x), target) < 0.05 * float(target.var())
+
+
+def error_of(fusion, fused, target) -> float:
+    """Mean squared error of a linear map of what is fused, after training."""
+    torch.manual_seed(0)
     head = torch.nn.Linear(WIDTH, 1)
     optimiser = torch.optim.Adam([*fusion.parameters(), *head.parameters()], lr=0.01)
     for _ in range(300):
-        loss = (head(fusion(x, torch.empty(512, 0))) - target).square().mean()
+        loss = (head(fused()) - target).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert float(loss.detach()) < 0.1
+    return float(loss.detach())
+
+
+def test_deep_sets_have_no_order_and_padding_adds_nothing(drawn):
+    sets, (vectors, _) = DeepSets(sum(WIDTHS), WIDTH, torch.Generator().manual_seed(0)), drawn
+    torch.testing.assert_close(sets(vectors[:, [2, 0, 1]]), sets(vectors))
+    torch.testing.assert_close(sets(torch.cat([vectors, torch.zeros(6, 2, sum(WIDTHS))], dim=1)), sets(vectors))
+    torch.testing.assert_close(sets(vectors), sum(sets(vectors[:, [i]]) for i in range(3)))
+    assert not sets(torch.zeros(1, 3, sum(WIDTHS))).any()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_runs
+from safetensors.numpy import load_file
 from screens import adata_of, counts
 
 from gensim.cli import main
@@ -119,3 +120,15 @@ def test_every_perturbation_needs_a_vector_before_an_earlier_run_is_touched(with
     assert main(["train", "--config", str(config), override, "--overwrite", "--device", "cpu"]) == 2
     assert "1 perturbations have no vector" in capsys.readouterr().err
     assert small_runs.content(without_c / "run") == before
+
+
+@pytest.mark.parametrize(("fusion", "weights"), [("deep_sets", "project.up.weight"), ("attention", "project.summary")])
+def test_other_fusions_of_tables_and_members(without_c, tmp_path, fusion, weights):
+    config, run = str(without_c / "config.yaml"), tmp_path / "run"
+    overrides = [f"run={run}", f"perturbation.fusion={fusion}"]
+    assert main(["train", "--config", config, *overrides, "--device", "cpu"]) == 0
+    assert any(weights in name for name in load_file(run / "best.safetensors"))
+    small_runs.awaken(run)
+    request = pd.DataFrame({"perturbation": ["A+D", "D+A"], "cell_type": "x", "n_cells": 20})
+    cells = Simulator.load(run, "cpu").simulate(request=request).to_anndata()
+    assert set(cells.obs["condition"]) == {"A+D | x"}

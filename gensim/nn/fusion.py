@@ -1,4 +1,4 @@
-"""Attention over what several tables know of the members of a combination."""
+"""The members of a combination, known from several tables, to one vector: deep sets, or attention."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,31 @@ from gensim.nn.blocks import Attention, initialise, linear
 N_HEADS = 4
 
 
+class DeepSets(nn.Module):
+    """sum_p MLP(vector of p) over the members p of a combination (Zaheer et al. 2017, theorem 2), in any order.
+
+    The field that the sum goes to is the function of the sum. An absent member adds nothing.
+
+    Args:
+        n_columns: of the vectors, all tables side by side.
+        width: of the result, and of the hidden layer.
+        generator: for the initial weights.
+    """
+
+    def __init__(self, n_columns: int, width: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.up, self.down = linear(n_columns, width), linear(width, width)
+        initialise(self, generator)
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(B, P, n_columns) vectors, 0 where there is no member, to (B, width)."""
+        there = (vectors != 0).any(dim=2, keepdim=True)
+        members: torch.Tensor = self.down(functional.silu(self.up(vectors))) * there
+        return members.sum(dim=1)
+
+
 class VectorFusion(nn.Module):
-    """Members of a combination, each known from some of S tables, to one vector, in any order.
+    """Attention over the members of a combination, each known from some of S tables, in any order.
 
         tokens = [CLS, context, project_s(vector of p in table s) + name_s  for every member p and table s that has it]
         h = CLS + Attention(layer_norm(CLS), layer_norm(tokens)),    out = W (h + MLP(layer_norm(h)))

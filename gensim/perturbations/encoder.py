@@ -1,15 +1,17 @@
 """Conditions to the features that every field is conditioned on."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
 
 from gensim.nn.blocks import initialise, linear
-from gensim.nn.fusion import VectorFusion
+from gensim.nn.fusion import DeepSets, VectorFusion
 from gensim.perturbations.codebook import Codebook
 from gensim.types import ConditionBatch
 
+Fusion = Literal["sum", "deep_sets", "attention"]
 N_CONTEXT_FEATURES = 16
 N_BATCH_FEATURES = 8
 N_TIME_FEATURES = 4
@@ -19,7 +21,7 @@ class ConditionEncoder(nn.Module):
     """Perturbations, dose, context and batch, side by side; a combination has no order.
 
     The vectors are divided by their root mean square, and projected linearly and summed over the members (for one-hot
-    vectors this is a learned embedding), or fused by attention over members and tables, see `VectorFusion`. A dose is
+    vectors this is a learned embedding), or fused otherwise, see `DeepSets` and `VectorFusion`. A dose is
     seen as its logarithm and, where the screen has doses, as shares d / (half + d) of a full effect at three half
     doses; all are 0 at dose 0. Where the screen has times, those of source and target are seen as shares of the last
     one, and as logarithms in units of the first one. Unknown contexts and batches (code 0) share one learned vector
@@ -29,22 +31,22 @@ class ConditionEncoder(nn.Module):
         codebook: vocabulary and vectors.
         n_features: length of the perturbation part.
         generator: for the initial weights.
-        by_attention: how members and tables are fused.
+        fusion: how members and tables are fused.
     """
 
     vectors: torch.Tensor
 
-    def __init__(
-        self, codebook: Codebook, n_features: int, generator: torch.Generator, by_attention: bool = False
-    ) -> None:
+    def __init__(self, codebook: Codebook, n_features: int, generator: torch.Generator, fusion: Fusion = "sum") -> None:
         super().__init__()
         vectors = torch.from_numpy(codebook.table.vectors)
         scaled = vectors / vectors.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
         padding = torch.zeros(1, vectors.shape[1])
         self.register_buffer("vectors", torch.cat([padding, scaled]), persistent=False)
         self.log_dose_unit, self.half_doses = codebook.typical_log_dose, codebook.half_doses
-        self.project: nn.Linear | VectorFusion
-        if by_attention:
+        self.project: nn.Linear | DeepSets | VectorFusion
+        if fusion == "deep_sets":
+            self.project = DeepSets(vectors.shape[1], n_features, generator)
+        elif fusion == "attention":
             widths = [part.stop - part.start for part in codebook.table.parts]
             n_context = N_CONTEXT_FEATURES * len(codebook.contexts)
             self.project = VectorFusion(widths, n_context, n_features, generator)
@@ -66,6 +68,8 @@ class ConditionEncoder(nn.Module):
         if isinstance(self.project, VectorFusion):
             context = torch.cat(contexts, dim=1) if contexts else vectors.new_empty(len(vectors), 0)
             perturbation = self.project(vectors, context)
+        elif isinstance(self.project, DeepSets):
+            perturbation = self.project(vectors)
         else:
             # Row 0 of the vectors is zero and the projection has no bias, so padding adds nothing.
             perturbation = self.project(vectors).sum(dim=1)
