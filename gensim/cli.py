@@ -66,11 +66,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_device(sample)
     sample.set_defaults(command=_sample)
 
-    evaluate = commands.add_parser("evaluate", help="score cells", description="Score simulated against real cells.")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score cells",
+        description="Score simulated against real cells: of a run, or of anything else that predicts cells.",
+    )
     evaluate.add_argument("cells", type=Path, help="simulated cells, .zarr or .h5ad")
-    evaluate.add_argument("--run", type=Path, required=True, help="run whose training cells define space and baselines")
+    evaluate.add_argument("--run", type=Path, help="run whose training cells define space and baselines")
     evaluate.add_argument("--truth", type=Path, help="real cells (default: the run's held-out cells)")
-    evaluate.add_argument("--controls", type=Path, help="control cells (default: the run's held-back controls)")
+    evaluate.add_argument(
+        "--controls", type=Path, help="control cells (default: the run's held-back controls, else those of the truth)"
+    )
+    evaluate.add_argument("--train", type=Path, help="without a run: training cells, which define space and baselines")
+    evaluate.add_argument(
+        "--common-genes", action="store_true", help="without a run: only the genes that all files have"
+    )
+    evaluate.add_argument(
+        "overrides", nargs="*", metavar="data.key=value", help="without a run, e.g. data.scale=counts"
+    )
     evaluate.add_argument(
         "--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)"
     )
@@ -193,11 +206,24 @@ def _sample(parsed: argparse.Namespace) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    from gensim.jobs import evaluate_cells
+    options = {"truth": parsed.truth, "controls": parsed.controls, "out": parsed.out, "seed": parsed.seed}
+    if parsed.run is not None:
+        from gensim.jobs import evaluate_cells
 
-    _, folder = evaluate_cells(
-        parsed.cells, parsed.run, truth=parsed.truth, controls=parsed.controls, out=parsed.out, seed=parsed.seed
-    )
+        if parsed.train is not None or parsed.common_genes or parsed.overrides:
+            raise ConfigError(
+                "--train, --common-genes and data.key=value are for files without a run; a run has its own"
+            )
+        _, folder = evaluate_cells(parsed.cells, parsed.run, **options)
+    else:
+        from gensim.config import data_config
+        from gensim.evaluate_files import evaluate_files
+
+        if parsed.truth is None:
+            raise ConfigError("--truth is needed where there is no --run; name a file of real cells")
+        data = data_config(parsed.overrides, str(parsed.truth))
+        more = {"data": data, "train": parsed.train, "common_genes": parsed.common_genes}
+        _, folder = evaluate_files(parsed.cells, **options, **more)
     _say((folder / "report.txt").read_text())
     _say(f"report: {folder}")
 

@@ -576,6 +576,20 @@ def parse_config(raw: dict[str, Any], where: str) -> Config:
         raise ConfigError(f"config {where!r}: " + "; ".join(_explain(e) for e in error.errors())) from None
 
 
+def data_config(overrides: Sequence[str], path: str) -> DataConfig:
+    """What files without a run hold, from ``data.key=value`` overrides.
+
+    Raises:
+        ConfigError: an override of something else, no ``data.scale``, or a bad value.
+    """
+    raw: dict[str, Any] = {"run": path, "data": {"path": path}}
+    for override in overrides:
+        if not override.startswith("data."):
+            raise ConfigError(f"override {override!r} is not of data; without a run only data.key=value has a meaning")
+        _apply_override(raw, override)
+    return parse_config(raw, "data").data
+
+
 SAMPLING_KEYS = (
     "solver", "guidance", "cells", "transport.stochastic", "transport.strength", "autoencoder.noise",
     "autoencoder.library_size",

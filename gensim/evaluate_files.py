@@ -1,0 +1,134 @@
+"""The job that scores any predicted cells against any real cells, made by whatever model, without a run."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gensim.baselines.gaussian_map import GaussianMaps
+from gensim.config import DataConfig
+from gensim.data.cell_file import CellFile
+from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
+from gensim.data.screen import Screen, load_screen
+from gensim.errors import DataError, listing
+from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.report import write_report
+from gensim.metrics.results import Evaluation
+from gensim.metrics.space import MetricSpace
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.provenance import software
+from gensim.types import IntArray, first_difference
+
+log = logging.getLogger("gensim")
+
+MOST_CELLS_OF_SPACE = 100_000
+"""Real cells that principal components are fitted to where there are no training cells."""
+
+
+def evaluate_files(
+    cells: Path,
+    truth: Path,
+    data: DataConfig,
+    *,
+    controls: Path | None = None,
+    train: Path | None = None,
+    common_genes: bool = False,
+    out: Path | None = None,
+    seed: int = 0,
+    metrics: Sequence[Metric] = CATALOGUE,
+) -> tuple[Evaluation, Path]:
+    """Score predicted against real cells and write the report.
+
+    Args:
+        cells: predicted cells. truth: real cells; those that `train` has too are left out by name.
+        data: scale and columns of all files, unless a file says otherwise; its own path is not used.
+        controls: control cells for baselines and effects; None for those of the truth.
+        train: the cells that the model was trained on: principal components, mean effects and the rows made of them
+            come from these. None: components of the real cells themselves, and neither those rows nor seen and unseen.
+        common_genes: compare the genes that all files have; else all must have those of the truth.
+        out: folder of the report; None for ``cells.evaluation`` beside ``cells.h5ad``.
+        metrics: those of the catalogue that are asked for.
+
+    Returns:
+        The evaluation, and the folder of the report.
+
+    Raises:
+        DataError: nothing to score, other genes, another scale, no control cells, values that are not finite.
+    """
+    paths = [path for path in (truth, cells, controls, train) if path is not None]
+    genes = _genes(paths, common_genes)
+    screen = None if train is None else _training_cells(train, data, genes)
+
+    def source(path: Path) -> FileCells:
+        opened = cell_source_from_file(path, data.model_copy(update={"layer": None}), genes)
+        if screen is None or path == cells:
+            return opened
+        left, n = leave_out(opened, screen.cells.tolist())
+        if n:
+            log.info("%d cells of %s are among the training cells and are left out", n, path)
+        return left
+
+    real = source(truth)
+    started_from = real if controls is None else source(controls)
+    if not any(condition.is_control for condition in started_from.conditions):
+        where = truth if controls is None else controls
+        raise DataError(
+            f"{str(where)!r} has no control cells (label {data.control_label!r} in {data.perturbation_column!r}) that "
+            "training does not have; give some by --controls"
+        )
+    notes: list[str] = []
+    effects = maps = None
+    if screen is None:
+        space = MetricSpace.fit(real.read(_spread_over(real)), genes)
+        notes.append("principal components of the real cells themselves, as no training cells were given (--train)")
+    else:
+        space, effects, maps = _fitted(screen)
+    evaluation = evaluate(
+        EvaluationInputs(source(cells), real, started_from, space, effects, maps), seed, metrics=metrics
+    )
+    target = out or cells.with_name(f"{cells.stem}.evaluation")
+    files = {"cells": cells, "truth": truth, "controls": controls, "train": train}
+    named = {name: str(path) for name, path in files.items() if path is not None}
+    write_report(evaluation, target, {**software(), **named}, notes)
+    return evaluation, target
+
+
+def _genes(paths: Sequence[Path], common: bool) -> tuple[str, ...]:
+    """Those of the first file, or those of them that all files have."""
+    first, *others = (CellFile(path, None).genes for path in paths)
+    for path, genes in zip(paths[1:], others, strict=True):
+        lacking = set(first) - set(genes)
+        if lacking and not common:
+            raise DataError(
+                f"{str(path)!r} lacks {len(lacking)} of the {len(first)} genes of {str(paths[0])!r}: "
+                f"{listing(gene for gene in first if gene in lacking)} ({first_difference(first, genes)}); compare the "
+                "genes that all files have with --common-genes"
+            )
+    kept = tuple(gene for gene in first if all(gene in genes for genes in map(set, others)))
+    if not kept:
+        raise DataError(f"no gene is in all of {listing(map(str, paths))}; are they named alike, symbols or ids?")
+    return kept
+
+
+def _training_cells(path: Path, data: DataConfig, genes: tuple[str, ...]) -> Screen:
+    screen = load_screen(data.model_copy(update={"path": str(path)}))
+    column = {gene: i for i, gene in enumerate(screen.genes)}
+    return screen.select_genes(np.array([column[gene] for gene in genes], dtype=np.int64))
+
+
+def _fitted(screen: Screen) -> tuple[MetricSpace, MeanEffects, GaussianMaps]:
+    """What is known of training cells."""
+    x, rows = screen.log1p_cp10k(), np.arange(len(screen))
+    space = MetricSpace.fit(x, screen.genes)
+    of_cells = (screen.condition_of, screen.conditions, rows)
+    effects = fit_mean_effects(lambda cells: x[cells].toarray(), *of_cells)
+    return space, effects, GaussianMaps.fit(lambda cells: space.project(x[cells]), *of_cells)
+
+
+def _spread_over(cells: FileCells) -> IntArray:
+    """Rows of so many cells at most, evenly over the file."""
+    known = np.flatnonzero(cells.condition_of >= 0)
+    step = -(-len(known) // MOST_CELLS_OF_SPACE)
+    return known[:: max(1, step)]

@@ -1,0 +1,112 @@
+"""Files of real and predicted cells without a run: the same numbers as with one, and what is refused."""
+
+import json
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from screens import adata_of
+
+from gensim.cli import main
+
+LABELS = ("control", "A", "B")
+DATA = ["data.scale=counts"]
+
+
+def cells(prefix: str, n: int = 30, seed: int = 0, labels=LABELS, effect: float = 8.0) -> ad.AnnData:
+    """A raises g0, B raises g1."""
+    rng = np.random.default_rng([seed, len(prefix)])
+    x = rng.poisson(5.0, (n * len(labels), 8)).astype(np.float32) + 1
+    names = np.repeat(labels, n)
+    for k, label in enumerate(("A", "B")):
+        x[names == label, k] += rng.poisson(effect, (names == label).sum())
+    return adata_of(names, x, prefix)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, made in {"train": cells("train"), "real": cells("re"), "pred": cells("prediction")}.items():
+        made.write_h5ad(tmp_path / f"{name}.h5ad")
+    return tmp_path
+
+
+def evaluated(folder, *arguments) -> dict:
+    assert main(["evaluate", str(folder / "pred.h5ad"), *map(str, arguments), *DATA]) == 0
+    return json.loads((folder / "pred.evaluation" / "metrics.json").read_text())
+
+
+def rows_of(found: dict) -> set[str]:
+    return {row for condition in found["conditions"] for row in condition["values"]}
+
+
+def test_two_files_are_enough(files):
+    found = evaluated(files, "--truth", files / "real.h5ad")
+    assert [c["condition"] for c in found["conditions"]] == ["A", "B"]
+    assert rows_of(found) == {"no_change", "replicate", "model"}
+    assert "principal components of the real cells themselves" in found["notes"][0]
+
+
+def test_training_cells_define_space_and_baselines(files):
+    found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
+    assert rows_of(found) == {"no_change", "training_mean", "gaussian_map", "replicate", "model"}
+    assert found["notes"] == []
+    scores = [c["values"]["model"]["energy_distance_pca"]["value"] for c in found["conditions"]]
+    still = [c["values"]["no_change"]["energy_distance_pca"]["value"] for c in found["conditions"]]
+    assert all(model < 0.2 * no for model, no in zip(scores, still, strict=True))
+
+
+def test_real_cells_that_were_trained_on_are_left_out(files, caplog):
+    both = ad.concat([cells("train"), cells("re")])
+    both.write_h5ad(files / "real.h5ad")
+    with caplog.at_level("INFO", logger="gensim"):
+        found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
+    assert "90 cells of" in caplog.text
+    assert {c["cells"]["truth"] for c in found["conditions"]} == {30}
+
+
+def test_controls_may_be_elsewhere(files):
+    cells("re", labels=("A", "B")).write_h5ad(files / "real.h5ad")
+    with_controls = ["--truth", files / "real.h5ad", "--controls", files / "train.h5ad"]
+    assert rows_of(evaluated(files, *with_controls)) == {"no_change", "replicate", "model"}
+
+
+def refused(capsys, folder, *arguments) -> str:
+    assert main(["evaluate", str(folder / "pred.h5ad"), *map(str, arguments)]) == 2
+    return capsys.readouterr().err
+
+
+def test_genes_are_those_that_all_have_only_on_request(files, capsys):
+    cells("prediction")[:, ["g1", "g0", "g7"]].copy().write_h5ad(files / "pred.h5ad")
+    truth = ["--truth", files / "real.h5ad"]
+    said = refused(capsys, files, *truth, *DATA)
+    assert "lacks 5 of the 8 genes" in said
+    assert "'g2', 'g3', 'g4'" in said
+    assert "--common-genes" in said
+    found = evaluated(files, *truth, "--common-genes")
+    assert [c["condition"] for c in found["conditions"]] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--truth is needed where there is no --run"),
+        (["--truth", "real.h5ad"], "'data.scale' is needed and missing"),
+        (["--truth", "real.h5ad", "solver.n_steps=3"], "override 'solver.n_steps=3' is not of data"),
+        (["--truth", "real.h5ad", "data.scale=counts", "data.control_label=ntc"], "has no control cells (label 'ntc'"),
+        (["--truth", "real.h5ad", "data.scale=log1p_cp10k"], "every value is an integer"),
+        (["--truth", "none.h5ad", "data.scale=counts"], "none.h5ad"),
+        (["--run", "run", "--common-genes"], "are for files without a run"),
+    ],
+)
+def test_what_is_refused(files, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(files)
+    assert message in refused(capsys, files, *arguments)
+
+
+def test_no_gene_in_common(files, capsys):
+    other = cells("prediction")
+    other.var = pd.DataFrame(index=[f"ENSG{i}" for i in range(8)])
+    other.write_h5ad(files / "pred.h5ad")
+    said = refused(capsys, files, "--truth", files / "real.h5ad", "--common-genes", *DATA)
+    assert "symbols or ids?" in said
