@@ -1,4 +1,4 @@
-"""The command line `gensim`, with train, sample, evaluate, export, embed and simulate-screen."""
+"""The command line `gensim`, with train, sample, evaluate, compare-predictions, export, embed and simulate-screen."""
 
 import argparse
 import errno
@@ -89,6 +89,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
     evaluate.set_defaults(command=_evaluate)
+
+    compare = commands.add_parser(
+        "compare-predictions",
+        help="two predictions side by side",
+        description="Compare two predictions of the same conditions, condition by condition.",
+    )
+    compare.add_argument("first", type=Path, help="folder that evaluating one of them wrote")
+    compare.add_argument("second", type=Path, help="the same of the other")
+    compare.add_argument("--out", type=Path, metavar="FILE", help="write the numbers here, as JSON")
+    compare.set_defaults(command=_compare)
 
     export = commands.add_parser(
         "export", help="cells for other tools", description="Write simulated cells in a format that others read."
@@ -226,6 +236,16 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         _, folder = evaluate_files(parsed.cells, **options, **more)
     _say((folder / "report.txt").read_text())
     _say(f"report: {folder}")
+
+
+def _compare(parsed: argparse.Namespace) -> None:
+    from gensim.atomic import write_json
+    from gensim.metrics.paired import as_json, as_text, compare_evaluations
+
+    differences = compare_evaluations(parsed.first, parsed.second)
+    if parsed.out is not None:
+        write_json(parsed.out, as_json(differences))
+    _say(as_text(differences, str(parsed.first), str(parsed.second)))
 
 
 def _export(parsed: argparse.Namespace) -> None:
