@@ -167,7 +167,10 @@ def run_script(*arguments: str) -> subprocess.CompletedProcess:
     [
         (["train.py"], "the following arguments are required: --config"),
         (["sample.py"], "the following arguments are required: --run, --out"),
-        (["-c", "from gensim.cli import main; main()"], "{train,sample,evaluate,export,embed,simulate-screen}"),
+        (
+            ["-c", "from gensim.cli import main; main()"],
+            "{train,sample,evaluate,compare-predictions,export,embed,simulate-screen}",
+        ),
     ],
 )
 def test_commands_without_arguments_say_what_is_needed(arguments, message):
