@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gensim.errors import ConfigError, GensimError
+from gensim.errors import ConfigError, GensimError, UnmetError
 
+UNMET = 1
 USER_MISTAKE = 2
 INTERRUPTED = 130
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -18,7 +19,8 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, or 2 with one message for a user's mistake."""
+    """Run a command; returns the exit code: 0, or 2 with one message for a user's mistake, or 1 where cells fall short
+    of what was required."""
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
     if rest:
@@ -29,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_log()
     try:
         parsed.command(parsed)
+    except UnmetError as error:
+        print(f"gensim: {error}", file=sys.stderr)  # noqa: T201
+        return UNMET
     except GensimError as error:
         print(f"gensim: error: {error}", file=sys.stderr)  # noqa: T201
         return USER_MISTAKE
@@ -88,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)"
     )
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
+    evaluate.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="BOUND",
+        help="exit with 1 unless it holds, e.g. 'energy_distance_pca.normalised>=0.8'; may be repeated",
+    )
     evaluate.set_defaults(command=_evaluate)
 
     compare = commands.add_parser(
@@ -216,6 +228,10 @@ def _sample(parsed: argparse.Namespace) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
+    from gensim.metrics.catalogue import CATALOGUE
+    from gensim.metrics.requirements import Requirement
+
+    required = [Requirement.parse(text, [metric.key for metric in CATALOGUE]) for text in parsed.require]
     options = {"truth": parsed.truth, "controls": parsed.controls, "out": parsed.out, "seed": parsed.seed}
     if parsed.run is not None:
         from gensim.jobs import evaluate_cells
@@ -224,7 +240,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
             raise ConfigError(
                 "--train, --common-genes and data.key=value are for files without a run; a run has its own"
             )
-        _, folder = evaluate_cells(parsed.cells, parsed.run, **options)
+        evaluation, folder = evaluate_cells(parsed.cells, parsed.run, **options)
     else:
         from gensim.config import data_config
         from gensim.evaluate_files import evaluate_files
@@ -233,9 +249,12 @@ def _evaluate(parsed: argparse.Namespace) -> None:
             raise ConfigError("--truth is needed where there is no --run; name a file of real cells")
         data = data_config(parsed.overrides, str(parsed.truth))
         more = {"data": data, "train": parsed.train, "common_genes": parsed.common_genes}
-        _, folder = evaluate_files(parsed.cells, **options, **more)
+        evaluation, folder = evaluate_files(parsed.cells, **options, **more)
     _say((folder / "report.txt").read_text())
     _say(f"report: {folder}")
+    unmet = [said for requirement in required if (said := requirement.unmet(evaluation)) is not None]
+    if unmet:
+        raise UnmetError("; ".join(unmet))
 
 
 def _compare(parsed: argparse.Namespace) -> None:

@@ -32,6 +32,10 @@ class TrainingError(GensimError, RuntimeError):
     """Training cannot go on, for instance because the loss is not finite."""
 
 
+class UnmetError(GensimError, RuntimeError):
+    """A prediction falls short of what was required of it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suggestion to append to an error: `` (did you mean 'x'?)``, or nothing where no known name is near."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -110,3 +110,13 @@ def test_no_gene_in_common(files, capsys):
     other.write_h5ad(files / "pred.h5ad")
     said = refused(capsys, files, "--truth", files / "real.h5ad", "--common-genes", *DATA)
     assert "symbols or ids?" in said
+
+
+def test_exit_code_says_whether_bounds_hold(files, capsys):
+    asked = ["evaluate", str(files / "pred.h5ad"), "--truth", str(files / "real.h5ad"), *DATA]
+    held = ["--require", "energy_distance_pca.normalised>=0.8", "--require", "pearson_delta>0.5"]
+    assert main([*asked, *held]) == 0
+    assert main([*asked, *held, "--require", "energy_distance_pca<-9"]) == 1
+    assert "energy_distance_pca.value < -9 is required, and it is" in capsys.readouterr().err
+    assert (files / "pred.evaluation" / "metrics.json").is_file()
+    assert main([*asked, "--require", "energy>=1"]) == 2
