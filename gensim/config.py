@@ -473,6 +473,13 @@ class Config(Section):
         columns += [c for c in (data.batch_column, data.dose_column, data.time_column) if c]
         if len(set(columns)) != len(columns):
             raise ValueError(f"data: one obs column is named for two purposes: {columns}")
+        taken = {"dose": data.dose_column, "time": data.time_column}
+        clashing = [name for name, column in taken.items() if column is not None and name in data.context_columns]
+        if clashing:
+            raise ValueError(
+                f"data.context_columns has {clashing[0]!r}, which a request needs for data.{clashing[0]}_column; "
+                "rename that context in the file, or leave one of them out"
+            )
         if data.library_size_column is not None and data.scale != "counts":
             raise ValueError(f"data.library_size_column is for data.scale=counts, not {data.scale}; leave it out")
         if self.cells == "counts" and data.scale != "counts":

@@ -98,6 +98,7 @@ def _calibrate(config: Config, run: RunFolder, device: torch.device, solver: Sol
     """Measure what the trained model misses of single genes."""
     cells = CellIndex.load(run.prepared / "cells.safetensors")
     codebook = run.sampling_codebook()
+    times = codebook.effects.times
     latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(device)
     genes, n_latents = len(run.read_json(run.prepared / "genes.json")["genes"]), latents.shape[1]
     autoencoder = build.untrained_autoencoder(config, n_latents, genes)
@@ -106,14 +107,14 @@ def _calibrate(config: Config, run: RunFolder, device: torch.device, solver: Sol
     load_weights(run.best, transport)
     batches = cells.batches or ("",)
     batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
-    conditions = codebook.encode(cells.conditions)
+    conditions = codebook.encode(cells.conditions, times.sources(cells.conditions))
     simulation = Validation([], latents, conditions, batch_codes, solver, config.seed, build.population_cells(config))
     effects = calibrate(
         transport.to(device).eval(),
         autoencoder.to(device).eval(),  # type: ignore[arg-type]
         simulation,
         cells,
-        cells.source_of(codebook.effects.times),
+        cells.source_of(times),
         np.flatnonzero(cells.role != Role.HELD_OUT),
         ObservedShares.load(run.prepared / OBSERVED_SHARES),
     )
@@ -129,10 +130,11 @@ def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: S
     latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(accelerator.device)
     rows = {role: np.flatnonzero(cells.role == role) for role in Role}
     hides = config.anchor != "none" and config.training.label_dropout > 0
-    conditions = codebook.encode(cells.conditions, elsewhere=hides)
+    times = codebook.effects.times
+    conditions = codebook.encode(cells.conditions, times.sources(cells.conditions), elsewhere=hides)
     batches = cells.batches or ("",)
     batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
-    source_of = cells.source_of(codebook.effects.times)
+    source_of = cells.source_of(times)
     groups = make_groups(cells.condition_of, source_of, cells.batch_of, rows[Role.TRAIN], cells.controls)
     sampler = PairSampler(
         latents,

@@ -270,12 +270,14 @@ class Legs:
 
     def __init__(self, codebook: Codebook, conditions: Sequence[Condition]) -> None:
         legs = [codebook.effects.times.legs(condition) for condition in conditions]
-        ends = {end: row for row, end in enumerate(dict.fromkeys(leg.end for way in legs for leg in way))}
-        self._codes = codebook.encode(list(ends))
+        distinct = list(dict.fromkeys((leg.start, leg.end) for way in legs for leg in way))
+        row = {ends: k for k, ends in enumerate(distinct)}
+        self._codes = codebook.encode([end for _, end in distinct], [start for start, _ in distinct])
         self._length = np.array([len(way) for way in legs])
         # Cells that have arrived are carried on by their last leg, and go no share of it.
         longest = range(self._length.max(initial=0))
-        self._end = np.array([[ends[way[min(i, len(way) - 1)].end] for i in longest] for way in legs])
+        last = [[way[min(i, len(way) - 1)] for i in longest] for way in legs]
+        self._code = np.array([[row[leg.start, leg.end] for leg in way] for way in last])
         self._share = np.array([[way[i].share if i < len(way) else 0.0 for i in longest] for way in legs], np.float32)
 
     def most(self, condition: IntArray) -> int:
@@ -285,7 +287,7 @@ class Legs:
     def at(self, number: int, condition: IntArray) -> tuple[ConditionBatch, torch.Tensor]:
         """The n codes of one leg of the conditions with these (n,) rows, and the (n, 1) shares of it to go."""
         share = torch.from_numpy(self._share[condition, number])[:, None]
-        return self._codes[torch.from_numpy(self._end[condition, number])], share
+        return self._codes[torch.from_numpy(self._code[condition, number])], share
 
 
 def part_of_the_way(z_0: torch.Tensor, z_1: torch.Tensor, share: torch.Tensor) -> torch.Tensor:

@@ -68,8 +68,8 @@ class Condition:
 
     @property
     def changes_nothing(self) -> bool:
-        """Control, or anything at dose 0 or at time 0."""
-        return self.is_control or self.dose == 0 or self.time == 0
+        """Control, anything at time 0, and where there is no time anything at dose 0."""
+        return self.is_control or self.time == 0 or (self.dose == 0 and self.time is None)
 
     @property
     def control(self) -> "Condition":
@@ -92,7 +92,14 @@ class Condition:
         """Text for people: ``STAT1+IRF1 | B | dose 0.5 | time 24``."""
         parts = ["+".join(self.perturbations) or "control", *(value for _, value in self.context)]
         numbers = {"dose": self.dose, "time": self.time}
-        return " | ".join([*parts, *(f"{name} {value:g}" for name, value in numbers.items() if value is not None)])
+        return " | ".join(
+            [*parts, *(f"{name} {_short(value)}" for name, value in numbers.items() if value is not None)]
+        )
+
+
+def _short(number: float) -> str:
+    """The shortest text that no other number has."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
 
 
 @dataclass(frozen=True, slots=True)

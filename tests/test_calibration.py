@@ -180,3 +180,27 @@ def test_few_control_cells_stand_for_as_many_as_shares_need():
     many = np.arange(FEWEST_CELLS + 1)
     assert _enough(many).tolist() == many.tolist()
     assert len(_enough(np.arange(0))) == 0
+
+
+def test_a_later_time_is_reached_from_the_cells_of_the_time_before():
+    """Two legs of SHIFT each; gene 30 is tripled at the second time. From controls half of the way would be missing."""
+    rng = np.random.default_rng(2)
+    conditions = (Condition(("A",), time=2.0), CONTROL, Condition(("A",), time=1.0))
+    condition_of, rows = np.repeat([0, 1, 2], N), np.arange(3 * N)
+    z = rng.normal(0, 0.5, (3 * N, LATENTS)).astype(np.float32) + SHIFT * np.array([2, 0, 1])[condition_of][:, None]
+    z, sizes = z.astype(np.float32), np.full(3 * N, 10_000, np.float32)
+    with torch.no_grad():
+        mu = autoencoder().distribution(torch.from_numpy(z), torch.from_numpy(sizes)[:, None]).mean.double().numpy()
+    mu[condition_of == 0, 30] *= 3
+    observed = observe_shares(sparse.csr_matrix(mu.astype(np.float32)), sizes, condition_of, conditions, rows)
+    cells = CellIndex(0 * rows, condition_of, 0 * rows, sizes, np.ones(3 * N), conditions, ())
+    late, early = conditions[0], conditions[2]
+    nothing = MeanEffects((late, early), np.zeros((2, LATENTS), np.float32))
+    codebook = Codebook.fit([late, early], [], [], one_hot_table(["A"]), nothing, ALL_RESPOND)
+    times = codebook.effects.times
+    coded = codebook.encode(conditions, times.sources(conditions))
+    simulation = Validation([], torch.from_numpy(z), coded, codebook.batch_codes([""] * 3 * N), Euler(1), seed=0)
+    effects = calibrate(Move(), autoencoder(), simulation, cells, cells.source_of(times), rows, observed)
+    np.testing.assert_allclose(effects.shift(late)[30], np.log(3), rtol=0.1)
+    assert np.abs(np.delete(effects.shift(late), 30)).max() < 0.05
+    assert np.abs(effects.shift(early)).max() < 0.05

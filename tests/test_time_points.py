@@ -1,13 +1,9 @@
-"""Times: what a time is of a condition, which way leads there, and what is expected in between."""
+"""Times: what a time is of a condition, what its cells come from, and which way leads there."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
 from gensim.errors import DataError
-from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.time_points import Leg, MeasuredCourses, TimePoints
+from gensim.perturbations.time_points import Leg, TimePoints
 from gensim.types import Condition
 
 B_CELL, T_CELL = (("cell_type", "B"),), (("cell_type", "T"),)
@@ -34,9 +30,11 @@ def test_control_has_no_time_and_unperturbed_cells_later_are_no_control():
     assert not later.changes_nothing
     assert later.control == at(None)
     assert later.label == "control | B | time 24"
+    assert at(1.0000001).label == "control | B | time 1.0000001"
     assert Condition.from_key(later.key) == later
     assert at(0.0, "A").changes_nothing
     assert at(0.0, "A") != at(None, "A")
+    assert not at(2.0, "A", dose=0.0).changes_nothing, "cells of dose 0 develop"
     assert at(None, "A").key == '[["A"], [["cell_type", "B"]], null]', "keys decide draws: those without time stay"
 
 
@@ -47,7 +45,7 @@ def test_a_time_that_is_none_is_refused(time):
 
 
 @pytest.mark.parametrize(
-    ("condition", "before"),
+    ("condition", "source"),
     [
         (at(24.0, "A"), at(6.0, "A")),
         (at(6.0, "A"), at(2.0, "A")),
@@ -55,25 +53,34 @@ def test_a_time_that_is_none_is_refused(time):
         (at(6.0, "A", context=T_CELL), at(None, context=T_CELL)),
         (at(12.0, "D"), at(2.0, "D")),
         (at(24.0), at(None)),
-        (at(12.0, "new"), at(6.0, "new")),
         (at(24.0, "D"), at(12.0, "D")),
+        # Nothing was measured of it, so that only control cells are there.
+        (at(12.0, "new"), at(None)),
     ],
 )
-def test_cells_come_from_the_latest_time_before(condition, before):
-    assert TimePoints(MEASURED).previous(condition) == before
+def test_cells_are_coupled_with_those_of_the_latest_time_before(condition, source):
+    assert TimePoints(MEASURED).sources([condition]) == [source]
+
+
+def way(*ends, share=1.0):
+    starts = [ends[0].control, *ends]
+    return [Leg(start, end, share if end == ends[-1] else 1.0) for start, end in zip(starts, ends, strict=False)]
 
 
 @pytest.mark.parametrize(
     ("condition", "legs"),
     [
-        (at(24.0, "A"), [Leg(at(2.0, "A")), Leg(at(6.0, "A")), Leg(at(24.0, "A"))]),
-        (at(12.0, "A"), [Leg(at(2.0, "A")), Leg(at(6.0, "A")), Leg(at(24.0, "A"), 1 / 3)]),
-        (at(1.0, "A"), [Leg(at(2.0, "A"), 0.5)]),
-        (at(99.0, "A"), [Leg(at(2.0, "A")), Leg(at(6.0, "A")), Leg(at(24.0, "A"))]),
-        (at(18.0, "D"), [Leg(at(2.0, "D")), Leg(at(12.0, "D")), Leg(at(24.0, "D"), 0.5)]),
-        (at(6.0, "new"), [Leg(at(2.0, "new")), Leg(at(6.0, "new"))]),
-        (at(0.0, "A"), [Leg(at(0.0, "A"))]),
-        (at(None), [Leg(at(None))]),
+        (at(24.0, "A"), way(at(2.0, "A"), at(6.0, "A"), at(24.0, "A"))),
+        (at(12.0, "A"), way(at(2.0, "A"), at(6.0, "A"), at(24.0, "A"), share=1 / 3)),
+        (at(1.0, "A"), way(at(2.0, "A"), share=0.5)),
+        (at(99.0, "A"), way(at(2.0, "A"), at(6.0, "A"), at(24.0, "A"))),
+        # What was measured ends at 12.
+        (at(18.0, "D"), way(at(2.0, "D"), at(12.0, "D"))),
+        # What was never measured goes through all times.
+        (at(9.0, "new"), way(at(2.0, "new"), at(6.0, "new"), at(12.0, "new"), share=0.5)),
+        (at(2.0, "A", dose=0.0), way(at(2.0, "A", dose=0.0))),
+        (at(0.0, "A"), way(at(0.0, "A"))),
+        (at(None), way(at(None))),
     ],
 )
 def test_the_way_to_a_condition(condition, legs):
@@ -84,35 +91,10 @@ def test_without_times_there_is_one_leg():
     conditions = [Condition(("A",)), Condition(("A",), dose=2.0)]
     points = TimePoints(conditions)
     assert points.all == ()
-    assert [points.legs(c) for c in conditions] == [[Leg(c)] for c in conditions]
-    assert points.previous(conditions[0]) == Condition(())
+    assert [points.legs(c) for c in conditions] == [way(c) for c in conditions]
+    assert points.source(conditions[0]) == Condition(())
 
 
-@pytest.mark.parametrize(
-    ("condition", "weights"),
-    [
-        (at(6.0, "A"), {1: 1.0}),
-        (at(12.0, "A"), {1: 2 / 3, 2: 1 / 3}),
-        (at(1.0, "A"), {0: 0.5}),
-        (at(99.0, "A"), {2: 1.0}),
-        (at(12.0), {6: 0.5}),
-        # In T cells A was measured at 6: at 2 a third of that, and at 12 what is known of anything at that time.
-        (at(2.0, "A", context=T_CELL), {3: 1 / 3}),
-        (at(12.0, "A", context=T_CELL), {5: 1.0}),
-        # A+D at 2 is the sum of both; at 6 D is not known, and what is known of B cells then stands for the pair.
-        (at(2.0, "A", "D"), {0: 1.0, 4: 1.0}),
-        (at(6.0, "A", "D"), {1: 1.0}),
-        (at(0.0, "A"), {}),
-        (at(None), {}),
-    ],
-)
-def test_weights_at_and_between_times(condition, weights):
-    found = MeasuredCourses(MEASURED).weights(condition)
-    assert {k: w for (k, _), w in found.items()} == pytest.approx(weights)
-
-
-def test_effects_between_times_lie_on_a_line():
-    effects = MeanEffects(MEASURED, np.arange(14, dtype=np.float32).reshape(7, 2))
-    ends = [effects.shift(at(time, "A")) for time in (6.0, 24.0)]
-    np.testing.assert_allclose(effects.shift(at(15.0, "A")), sum(ends) / 2)
-    np.testing.assert_array_equal(effects.shift(replace(MEASURED[0], time=0.0)), 0)
+def test_up_to_when_anything_is_known():
+    points = TimePoints(MEASURED)
+    assert [points.last(at(1.0, name)) for name in ("A", "D", "new")] == [24.0, 12.0, 24.0]

@@ -1,7 +1,6 @@
 """Runs on time courses: which cells a leg couples, what lies between two times, and screens that no time course is."""
 
 import logging
-from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -12,11 +11,20 @@ import torch
 from screens import adata_of, counts, screen_of
 
 from gensim.cli import main
+from gensim.config import SplitConfig
+from gensim.data.hold_out import held_out_conditions
 from gensim.data.pairs import make_groups
 from gensim.data.request import read_request, request_of
 from gensim.data.splits import Role
 from gensim.errors import DataError
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.encoder import ConditionEncoder
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import Likeness
+from gensim.perturbations.novelty import MeasuredRange
+from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.time_points import TimePoints
+from gensim.perturbations.vectors import one_hot_table
 from gensim.simulate import Controls, Inputs, make_plan, part_of_the_way
 from gensim.simulator import Simulator
 from gensim.training.run_folder import CellIndex
@@ -42,8 +50,8 @@ def course(labels=LABELS, hours=HOURS, n=60) -> ad.AnnData:
 
 def run_of(folder, adata, values, **sections):
     adata.write_h5ad(folder / "screen.h5ad")
-    split = {"test": {"hold_out": "times", "values": values}}
-    config = small_runs.config(folder / "config.yaml", folder / "run", folder / "screen.h5ad", split=split, **sections)
+    sections = {"split": {"test": {"hold_out": "times", "values": values}}, **sections}
+    config = small_runs.config(folder / "config.yaml", folder / "run", folder / "screen.h5ad", **sections)
     assert main(["train", "--config", str(config), *COURSE, "--device", "cpu"]) == 0
     return folder
 
@@ -187,18 +195,94 @@ def test_development_without_any_perturbation_is_a_time_course(tmp_path):
     assert main(["evaluate", str(out), "--run", str(folder / "run")]) == 0
 
 
-def test_counts_are_calibrated_along_the_legs(tmp_path):
-    folder = run_of(tmp_path, course(n=30), [2.0], autoencoder={"kind": "nb", "n_latents": 4, "max_epochs": 2})
-    out = folder / "cells.zarr"
-    assert main(["sample", "--run", str(folder / "run"), "--out", str(out), "--device", "cpu"]) == 0
-    x = dense(ad.read_zarr(out))
-    assert np.array_equal(x, np.round(x))
+def test_counts_are_calibrated_where_a_leg_begins_at_cells(tmp_path):
+    """Also with a combination that the screen has at one time alone, and that is held out: it has nothing to start at.
+
+    What is simulated has what was counted, gene by gene.
+    """
+    adata = course([*LABELS, "A+B"], [*HOURS, 4.0], n=100)
+    split = {"test": {"hold_out": "combinations", "values": ["A+B"]}}
+    folder = run_of(tmp_path, adata, None, split=split, autoencoder={"kind": "nb", "n_latents": 4, "max_epochs": 2})
+    effects = MeanEffects.load(folder / "run" / "gene_effects.safetensors")
+    assert len(effects.conditions) == 9
+    assert np.isfinite(effects.delta).all()
+    simulator = Simulator.load(folder / "run", "cpu")
+    late = [Condition(("A",), time=4.0), Condition(("A", "B"), time=4.0)]
+    cells = simulator.simulate(request=request_of(late, 300)).to_anndata()
+    of_a = dense(cells[cells.obs["perturbation"] == "A"])
+    real = dense(adata[(adata.obs["perturbation"] == "A") & (adata.obs["hours"] == 4.0)])
+    shares = [x.sum(axis=0) / x.sum() for x in (of_a, real)]
+    np.testing.assert_allclose(np.log(shares[0] / shares[1]), 0, atol=0.25)
+
+
+def test_responders_are_not_looked_for_in_time_courses(without_2):
+    codebook = Simulator.load(without_2 / "run", "cpu").engine.codebook
+    assert codebook.penetrance.conditions == ()
+
+
+def test_the_network_sees_both_times_in_units_of_training(without_2):
+    """Whatever further times the effects know that cells are simulated with."""
+    codebook = Simulator.load(without_2 / "run", "cpu").engine.codebook
+    assert codebook.first_and_last_time == (1.0, 4.0)
+    further = MeanEffects((Condition(("A",), time=64.0),), np.zeros((1, 4), np.float32))
+    encoder = ConditionEncoder(codebook.knowing(further, Likeness()), 8, torch.Generator().manual_seed(0))
+    ends, starts = [Condition(("A",), time=4.0)] * 2, [Condition(()), Condition(("A",), time=1.0)]
+    features = encoder(codebook.encode(ends, starts))[:, 8 + 1 : 8 + 1 + 4].detach()
+    logs = np.log1p([0.0, 1.0, 4.0]) / np.log1p(4)
+    np.testing.assert_allclose(features, [[0, 1, logs[0], logs[2]], [0.25, 1, logs[1], logs[2]]], rtol=1e-6)
+    hidden = codebook.encode(ends, starts).hidden(torch.tensor([True, False]))
+    assert hidden.time.tolist() == [[0, 0], [1, 4]]
+
+
+def test_what_other_contexts_tell_is_a_gain_over_the_source_too():
+    contexts = [(("cell_type", name),) for name in "xy"]
+    conditions = [Condition(("A",), context, None, time) for context in contexts for time in (1.0, 2.0)]
+    effects = MeanEffects(tuple(conditions), np.array([[1], [3], [10], [30]], np.float32))
+    codebook = Codebook.fit(conditions, ["cell_type"], [], one_hot_table(["A"]), effects, ALL_RESPOND)
+    coded = codebook.encode([conditions[1]], [conditions[0]], elsewhere=True)
+    assert (coded.shift.item(), coded.elsewhere.item()) == (2, 20)
+
+
+def test_conditions_of_the_other_kind_are_refused(without_2, tmp_path):
+    simulator = Simulator.load(without_2 / "run", "cpu")
+    with pytest.raises(DataError, match=r"1 conditions lack a time, and the run is of a time course .*: 'A'"):
+        simulator.simulate(request=request_of([Condition(("A",))], 10))
+    effects = MeanEffects((Condition(("A",)),), np.zeros((1, 1), np.float32))
+    codebook = Codebook.fit([Condition(("A",))], [], [], one_hot_table(["A"]), effects, ALL_RESPOND)
+    with pytest.raises(DataError, match=r"1 conditions have a time, and the run has none .*: 'A \| time 2'"):
+        codebook.encode([Condition(("A",), time=2.0)])
+
+
+def test_what_nobody_measured_of_time_is_far():
+    perturbed = MeasuredRange([Condition(("A",), time=t) for t in (2.0, 24.0)], Likeness())
+    found = perturbed.novelty(Condition((), time=24.0))
+    assert (found.level, found.reasons) == ("far", ("unperturbed cells were not measured at any later time",))
+    late = perturbed.novelty(Condition(("A",), time=25.0))
+    assert (late.level, late.reasons) == ("far", ("time 25 is after the last one, 24, and taken as that",))
+    assert perturbed.novelty(Condition(("A",), time=3.0)).level == "recombined"
+
+
+def test_own_control_cells_need_no_column_of_times(without_2, tmp_path):
+    controls = adata_of(["control"] * 40, 20 + 10 * counts(40, 12), prefix="own")
+    request = request_of([Condition(("A",), time=4.0)], 10)
+    cells = Simulator.load(without_2 / "run", "cpu").simulate(controls, request).to_anndata()
+    assert all(name.startswith("own") for name in cells.obs["source_cell"])
+
+
+def test_a_fraction_of_times_never_draws_time_0(tmp_path):
+    screen = screen_of(tmp_path, course(["control", "A", "A"], [0.0, 0.0, 2.0], n=4), time_column="hours")
+    for seed in range(6):
+        split = SplitConfig.model_validate({"test": {"hold_out": "times", "fraction": 0.5}})
+        assert held_out_conditions(screen, split, seed)[0] == [Condition(("A",), time=2.0)]
 
 
 def test_control_cells_need_no_time(tmp_path):
-    hours = np.where(np.array(LABELS) == "control", np.nan, HOURS)
-    screen = screen_of(tmp_path, course(hours=hours, n=4), time_column="hours")
-    assert {c for c in screen.conditions if not c.perturbations} == {Condition(())}
+    for nothing in (np.nan, "", "nan"):
+        adata = course(n=4)
+        hours = adata.obs["hours"].astype(object)
+        adata.obs["hours"] = hours.where(adata.obs["perturbation"] != "control", nothing).astype(type(nothing))
+        screen = screen_of(tmp_path, adata, time_column="hours")
+        assert {c for c in screen.conditions if not c.perturbations} == {Condition(())}
 
 
 @pytest.mark.parametrize(
@@ -227,6 +311,10 @@ def test_what_no_time_course_is_is_refused(tmp_path, label, hours, message):
             "field.kind=set_transformer looks at",
         ),
         (["data.time_column=perturbation"], "one obs column is named for two purposes"),
+        (
+            ["data.context_columns=[time]"],
+            "data.context_columns has 'time', which a request needs",
+        ),
         (["split.test.values=[3]"], "the screen has no time '3.0'"),
     ],
 )
@@ -234,7 +322,3 @@ def test_settings_that_do_not_fit_are_refused(without_2, tmp_path, capsys, overr
     config, run = str(without_2 / "config.yaml"), f"run={tmp_path / 'run'}"
     assert main(["train", "--config", config, run, *COURSE, *overrides, "--device", "cpu"]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_a_condition_without_time_is_none_with_one():
-    assert replace(Condition(("A",), time=1.0), time=None) == Condition(("A",))

@@ -65,7 +65,8 @@ def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Conditio
 
     Raises:
         DataError: a column is not there, a value is missing, a label cannot be parsed, the dose or time of a
-            perturbed cell is missing, or one is negative or not a number.
+            perturbed cell is missing, or one is negative or not a number. Files without a
+            perturbed cell need no time column.
     """
     columns = [column_codes(obs, column) for column in (config.perturbation_column, *config.context_columns)]
     labels, label_of = columns[0]
@@ -73,11 +74,13 @@ def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Conditio
     perturbed = np.array([bool(names) for names in parsed], dtype=bool)[label_of]
     numbers = {}
     for kind, column in (("dose", config.dose_column), ("time", config.time_column)):
-        if column is not None:
-            require_column(obs, column, "obs")
-            needed = perturbed if kind == "dose" else perturbed | obs[column].notna().to_numpy()
-            numbers[kind] = _number_codes(obs, column, needed, kind)
-            columns.append((tuple(map(str, numbers[kind][0])), numbers[kind][1]))
+        if column is None or (kind == "time" and column not in obs.columns and not perturbed.any()):
+            continue
+        require_column(obs, column, "obs")
+        # Of control cells a dose is not read, and a time may be missing.
+        needed = perturbed if kind == "dose" else perturbed | ~_missing(obs[column])
+        numbers[kind] = _number_codes(obs, column, needed, kind)
+        columns.append((tuple(map(str, numbers[kind][0])), numbers[kind][1]))
     row_of = np.zeros(len(obs), dtype=np.int64)
     for values, codes in columns:
         # Renumbered after every column, so that the product of the sizes cannot overflow.
@@ -109,8 +112,14 @@ def _number_codes(obs: pd.DataFrame, column: str, needed: np.ndarray, kind: str)
             f"obs: {kind} column {column!r} is missing, negative or not a number in {int(bad.sum())} "
             f"{'perturbed ' if kind == 'dose' else ''}cells, first {str(obs.index[row])!r} with "
             f"{obs[column].iloc[row]!r}; a {kind} is a finite number, 0 or more"
+            f"{', and may be left out in control cells alone' if kind == 'time' else ''}"
         )
     return [None, *numbers], (codes + 1).astype(np.int64)
+
+
+def _missing(values: pd.Series) -> np.ndarray:
+    """(N,) whether nothing stands there; files that are joined may have turned it into text."""
+    return (values.isna() | values.astype(str).str.strip().str.lower().isin(["", "nan", "none"])).to_numpy()
 
 
 def parse_number(value: object) -> float | None:

@@ -55,8 +55,8 @@ def write_vcc(
 ) -> None:
     """Write the cells of a store, and control cells, as float32 CSR counts with `obs` of ``target_gene`` alone.
 
-    A combination is a label like any other. Contexts and doses have no place in the file, so a label may not stand
-    for two conditions.
+    A combination is a label like any other. Contexts, doses and times have no place in the file, so a label may not
+    stand for two conditions.
 
     Args:
         path: a finished store of sampled counts.
@@ -163,7 +163,7 @@ def _refuse_ambiguous(part: _Part) -> None:
         if len(names) > 1:
             raise DataError(
                 f"{part.file.where}: {label!r} stands for {listing(names, 3)}, and the challenge knows a cell by its "
-                "target gene alone; sample a request of one context and dose"
+                "target gene alone; sample a request of one context, dose and time"
             )
 
 

@@ -117,7 +117,8 @@ def _combinations(
 
 
 def _numbers(measured: list[float | None], test: DoseSplit | TimeSplit, seed: int, what: str) -> set[float]:
-    known = [repr(number) for number in sorted({number for number in measured if number is not None})]
+    # Dose 0 and time 0 are control by construction.
+    known = [repr(number) for number in sorted({number for number in measured if number})]
     if test.values is not None:
         return {float(text) for text in _listed([repr(float(value)) for value in test.values], known, what)}
     return {float(text) for text in _drawn(known, test.fraction, seed, f"{what}s")}

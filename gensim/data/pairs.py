@@ -57,7 +57,9 @@ def make_groups(
         targets = rows[condition_of[rows] == condition]
         sources = rows[condition_of[rows] == source_of[condition]]
         if len(sources) == 0:
-            raise DataError(f"condition {int(condition)} has no control cells in its context among the training cells")
+            raise DataError(
+                f"condition {int(condition)} has no training cells to start from: no controls in its context"
+            )
         rest = []
         for batch in np.unique(batch_of[targets]):
             here, there = targets[batch_of[targets] == batch], sources[batch_of[sources] == batch]

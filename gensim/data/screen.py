@@ -153,7 +153,7 @@ def _check_files(files: list[CellFile], config: DataConfig) -> None:
     if not files:
         raise DataError("data.path lists no file; name at least one .h5ad or .zarr")
     columns = [config.perturbation_column, *config.context_columns]
-    columns += [column for column in (config.batch_column, config.dose_column, config.time_column) if column]
+    columns += [column for column in (config.batch_column, config.dose_column) if column]
     for file in files:
         if file.n_cells == 0:
             raise DataError(f"{file.where} has no cells")

@@ -77,7 +77,9 @@ class Chosen:
 def choose_regressions(
     effects: MeanEffects, perturbations: VectorTable, contexts: VectorTable | None, kinds: Sequence[Kind] = KINDS
 ) -> Chosen:
-    """What predicts best of the effects of training conditions, see `over_perturbations` and `over_contexts`."""
+    """What predicts best of the effects of training conditions, see `over_perturbations` and `over_contexts`; in a time
+    course of what they do beyond development."""
+    effects = effects.beyond_development()
     return Chosen(
         None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds),
         None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
@@ -152,7 +154,7 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
         effects: as above. table: vectors of contexts, named by the keys of their control conditions.
     """
     contexts: dict[tuple[tuple[str, ...], float | None, float | None], dict[str, Condition]] = {}
-    for condition in effects.conditions:
+    for condition in (c for c in effects.conditions if not c.changes_nothing):
         of = (condition.perturbations, condition.dose, condition.time)
         contexts.setdefault(of, {})[condition.control.key] = condition
     several = [found for found in contexts.values() if len(found) >= FEWEST]
@@ -166,7 +168,9 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
 def over_doses(effects: MeanEffects) -> DoseResponse | None:
     """The dose response that predicts best, leaving one dose out after another; None where there are no doses."""
     plain = effects.delta if effects.plain is None else effects.plain
-    groups = groups_by_dose([((c.perturbations, c.context, c.time), c.dose) for c in effects.conditions])
+    groups = groups_by_dose([
+        ((c.perturbations, c.context, c.time), None if c.changes_nothing else c.dose) for c in effects.conditions
+    ])  # fmt: skip
     if not groups:
         return None
     variances, v = effects.variances, np.zeros(len(effects.conditions))

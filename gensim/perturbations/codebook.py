@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from gensim.errors import CheckpointError
+from gensim.errors import CheckpointError, DataError, listing
 from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.novelty import MeasuredRange, Novelty
 from gensim.perturbations.penetrance import Penetrance
 from gensim.perturbations.regression import Regression
+from gensim.perturbations.time_points import TimePoints
 from gensim.perturbations.vectors import VectorTable, read_vector_table, save_vector_table
 from gensim.types import Condition, ConditionBatch, FloatArray
 
@@ -37,6 +38,8 @@ class Codebook:
         likeness: what tells of conditions that were not measured.
         half_doses: lowest, geometric mean and highest of the training conditions' doses above 0, at which the network
             looks; none where there are none.
+        first_and_last_time: of the training conditions, in whose units the network sees times; none where there are
+            none.
     """
 
     context_columns: tuple[str, ...]
@@ -47,6 +50,7 @@ class Codebook:
     penetrance: Penetrance
     likeness: Likeness = field(default_factory=Likeness)
     half_doses: tuple[float, ...] = ()
+    first_and_last_time: tuple[float, ...] = ()
 
     PENETRANCE: ClassVar[str] = "penetrance.safetensors"
     CONTEXTS: ClassVar[str] = "contexts.npz"
@@ -71,7 +75,17 @@ class Codebook:
         seen = [dict(condition.context) for condition in training_conditions]
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
         doses = _half_doses([c.dose for c in training_conditions if c.dose])
-        book = cls(tuple(context_columns), contexts, tuple(batches), table, effects, penetrance, half_doses=doses)
+        times = TimePoints(training_conditions).all
+        book = cls(
+            tuple(context_columns),
+            contexts,
+            tuple(batches),
+            table,
+            effects,
+            penetrance,
+            half_doses=doses,
+            first_and_last_time=(times[0], times[-1]) if times else (),
+        )
         return book.knowing(effects, likeness or Likeness())
 
     def knowing(self, effects: MeanEffects, likeness: Likeness) -> "Codebook":
@@ -102,16 +116,24 @@ class Codebook:
         contexts = replace(predictor, table=VectorTable(names, rows, table.source))
         return self.knowing(self.effects, replace(self.likeness, contexts=contexts))
 
-    def encode(self, conditions: Sequence[Condition], elsewhere: bool = False) -> ConditionBatch:
-        """K conditions, each reached from what lies before it in time, as a batch of K rows with the batch unknown, in
-        float32 on the CPU.
+    def encode(
+        self,
+        conditions: Sequence[Condition],
+        sources: Sequence[Condition] | None = None,
+        *,
+        elsewhere: bool = False,
+    ) -> ConditionBatch:
+        """K conditions as a batch of K rows with the batch unknown, in float32 on the CPU.
 
         Args:
+            sources: K conditions that the cells come from; None: control.
             elsewhere: whether to find out what other contexts tell of each condition, which takes a while.
 
         Raises:
-            DataError: a perturbation has no vector (up to ten are listed).
+            DataError: a perturbation has no vector (up to ten are listed), or a condition lacks a time, or has one
+                where the screen has none.
         """
+        self._refuse_other_times(conditions)
         self.table.require(p for condition in conditions for p in condition.perturbations)
         row = {name: i + 1 for i, name in enumerate(self.table.names)}
         longest = max([len(condition.perturbations) for condition in conditions] + [1])
@@ -123,7 +145,7 @@ class Codebook:
             value_of = dict(condition.context)
             contexts[k] = [code.get(value_of[c], 0) for c, code in zip(self.context_columns, codes, strict=True)]
         dose = [1.0 if c.dose is None else c.dose for c in conditions]
-        sources = [self.effects.times.previous(condition) for condition in conditions]
+        sources = [condition.control for condition in conditions] if sources is None else sources
         shift = _gains(self.effects, conditions, sources)
         return ConditionBatch(
             perturbations=torch.from_numpy(perturbations),
@@ -137,6 +159,13 @@ class Codebook:
                 [[of.time or 0.0 for of in ends] for ends in zip(sources, conditions, strict=True)], dtype=torch.float32
             ),
         )
+
+    def _refuse_other_times(self, conditions: Sequence[Condition]) -> None:
+        timed = bool(self.first_and_last_time)
+        wrong = [c.label for c in conditions if not c.is_control and (c.time is not None) != timed]
+        if wrong:
+            what = "lack a time, and the run is of a time course" if timed else "have a time, and the run has none"
+            raise DataError(f"{len(wrong)} conditions {what} (data.time_column): {listing(wrong)}")
 
     def _elsewhere(
         self, conditions: Sequence[Condition], sources: Sequence[Condition], shift: FloatArray
@@ -169,6 +198,7 @@ class Codebook:
             "vector_source": self.table.source,
             "vector_widths": self.table.widths,
             "half_doses": self.half_doses,
+            "first_and_last_time": self.first_and_last_time,
             "regressions": {
                 "perturbations": _words(self.likeness.perturbations),
                 "contexts": _words(self.likeness.contexts),
@@ -199,6 +229,7 @@ class Codebook:
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
             Penetrance.load(folder / cls.PENETRANCE),
             half_doses=tuple(words["half_doses"]),
+            first_and_last_time=tuple(words["first_and_last_time"]),
         )
         return book.knowing(book.effects, book.told(words["regressions"], folder))
 

@@ -57,7 +57,7 @@ class ConditionEncoder(nn.Module):
             nn.Parameter(_normal(len(values) + 1, N_CONTEXT_FEATURES, generator)) for values in codebook.contexts
         )
         self.batches = nn.Parameter(_normal(len(codebook.batches) + 1, N_BATCH_FEATURES, generator))
-        self.times = codebook.effects.times.all
+        self.times = codebook.first_and_last_time
         n_numbers = 1 + len(self.half_doses) + (N_TIME_FEATURES if self.times else 0)
         self.n_features = n_features + n_numbers + N_CONTEXT_FEATURES * len(codebook.contexts) + N_BATCH_FEATURES
 
@@ -77,7 +77,7 @@ class ConditionEncoder(nn.Module):
         shares = [(condition.dose / (half + condition.dose))[:, None] for half in self.half_doses]
         times = []
         if self.times:
-            first, last = self.times[0], self.times[-1]
+            first, last = self.times
             times = [condition.time / last, torch.log1p(condition.time / first) / math.log1p(last / first)]
         return torch.cat([perturbation, log_dose, *shares, *times, *contexts, self.batches[condition.batch]], dim=1)
 

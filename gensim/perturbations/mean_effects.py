@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.perturbations.condition_file import load_by_condition, save_by_condition
+from gensim.perturbations.courses import MeasuredCourses
 from gensim.perturbations.measured import Key, Likeness
 from gensim.perturbations.shrinkage import steadied
-from gensim.perturbations.time_points import MeasuredCourses, TimePoints
+from gensim.perturbations.time_points import TimePoints
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
 ROWS_AT_ONCE = 4096
@@ -72,6 +73,25 @@ class MeanEffects:
     def times(self) -> TimePoints:
         """At which the conditions were measured."""
         return self._measured.times
+
+    def beyond_development(self) -> "MeanEffects":
+        """The effects of perturbations less those of unperturbed cells of the same time in the same context, where such
+        were measured; the same effects where there are none."""
+        unperturbed = {c: k for k, c in enumerate(self.conditions) if not c.perturbations}
+        kept = [k for k, condition in enumerate(self.conditions) if condition.perturbations]
+        if not unperturbed or not kept:
+            return self
+        conditions = tuple(self.conditions[k] for k in kept)
+        developed = [Condition((), condition.context, None, condition.time) for condition in conditions]
+        less = np.stack([self.shift(condition) for condition in developed])
+        plain, variance = (None if a is None else a[kept] for a in (self.plain, self.variance))
+        return replace(
+            self,
+            conditions=conditions,
+            delta=self.delta[kept] - less,
+            plain=None if plain is None else plain - less,
+            variance=variance,
+        )
 
     def informed(self, likeness: Likeness) -> "MeanEffects":
         """The same effects with something that tells of conditions that were not measured."""

@@ -59,7 +59,7 @@ class MeasuredRange:
         self._longest = max((len(c.perturbations) for c in conditions), default=0)
         doses = [c.dose for c in conditions if c.dose is not None]
         self._doses = (min(doses), max(doses)) if doses else None
-        self._last_time = max(TimePoints(conditions).all, default=0.0)
+        self._times = TimePoints(conditions)
         self._of_perturbations = _Distances(likeness.perturbations, sorted(self._perturbations), str)
         self._of_contexts = _Distances(likeness.contexts, sorted(self._contexts), _values)
 
@@ -84,12 +84,16 @@ class MeasuredRange:
         if len(condition.perturbations) > self._longest:
             level = "far"
             reasons.append(f"{len(condition.perturbations)} perturbations at once, {self._longest} at most in training")
-        if condition.dose is not None and self._doses and not self._doses[0] <= condition.dose <= self._doses[1]:
+        if condition.dose and self._doses and not self._doses[0] <= condition.dose <= self._doses[1]:
             level = "far"
             reasons.append(f"dose {condition.dose:g} is outside of {self._doses[0]:g} to {self._doses[1]:g}")
-        if condition.time is not None and condition.time > self._last_time:
+        if not condition.perturbations and () not in self._together:
             level = "far"
-            reasons.append(f"time {condition.time:g} is after the last one, {self._last_time:g}, and taken as that")
+            reasons.append("unperturbed cells were not measured at any later time")
+        last = self._times.last(condition)
+        if condition.time is not None and condition.time > last:
+            level = "far"
+            reasons.append(f"time {condition.time:g} is after the last one, {last:g}, and taken as that")
         return Novelty(level, float(np.max(distances)), tuple(reasons) or ("its parts were measured apart",))
 
 

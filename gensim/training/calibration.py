@@ -57,12 +57,13 @@ def calibrate(
     """
     latents = simulation.latents.cpu().numpy()
     here = cells.condition_of[not_held_out]
-    sources = {
-        cells.conditions[k]: _enough(spread(not_held_out[here == k], CELLS_PER_CONDITION))
-        for k in {*cells.controls, *source_of.tolist()}
-    }
+
+    def rows_of(k: int) -> IntArray:
+        return _enough(spread(not_held_out[here == k], CELLS_PER_CONDITION))
+
+    controls = {cells.conditions[k]: rows_of(k) for k in cells.controls}
     tasks = [
-        ValidationTask(k, sources[cells.conditions[source_of[k]]], not_held_out[:0])
+        ValidationTask(k, rows_of(int(source_of[k])), not_held_out[:0])
         for k, condition in enumerate(cells.conditions)
         if not condition.is_control and condition in observed and condition.control in observed
     ]
@@ -73,9 +74,9 @@ def calibrate(
             condition = cells.conditions[task.condition]
             sizes = cells.library_size[task.sources]
             if condition.control not in decoded:
-                controls = sources[condition.control]
-                sizes_there = cells.library_size[controls]
-                decoded[condition.control] = log_decoded_share(autoencoder, latents[controls], sizes_there)
+                known = controls[condition.control]
+                sizes_there = cells.library_size[known]
+                decoded[condition.control] = log_decoded_share(autoencoder, latents[known], sizes_there)
             simulated = _Simulated.of(autoencoder, z_1, sizes, simulation.response(task))
             effect = _effect(condition, observed, np.log(simulated.share), decoded[condition.control])
             delta.append(simulated.over_all_cells(effect).astype(np.float32))

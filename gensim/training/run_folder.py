@@ -24,7 +24,7 @@ from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
@@ -78,10 +78,10 @@ class CellIndex:
     batches: tuple[str, ...]
 
     def source_of(self, times: TimePoints) -> IntArray:
-        """(K,) for every condition the one that its cells come from, see `TimePoints.previous`; -1 where it is not in
+        """(K,) for every condition the one that its cells come from, see `TimePoints.source`; -1 where it is not in
         the screen."""
         row = {condition: k for k, condition in enumerate(self.conditions)}
-        return np.array([row.get(times.previous(condition), -1) for condition in self.conditions], dtype=np.int64)
+        return np.array([row.get(times.source(condition), -1) for condition in self.conditions], dtype=np.int64)
 
     @property
     def controls(self) -> list[int]:
