@@ -106,7 +106,8 @@ def test_a_held_out_context_is_scored_beside_regressions_over_contexts(tmp_path)
     report = (folder / "cells.evaluation" / "report.txt").read_text()
     assert "z has no perturbed training cells (nearest: " in report
     regressions = json.loads((folder / "run" / "prepared" / "regressions.json").read_text())
-    assert regressions["contexts"]["regression"]["kind"] == "mean", "two contexts are too few to choose from"
+    kinds = {space: chosen["contexts"]["regression"]["kind"] for space, chosen in regressions.items()}
+    assert kinds == {"latents": "mean", "genes": "mean"}, "two contexts are too few to choose from"
 
 
 def test_every_perturbation_needs_a_vector_before_an_earlier_run_is_touched(without_c, tmp_path, capsys):
