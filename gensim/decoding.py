@@ -1,9 +1,8 @@
 """From moved latents to cells: what of the control cell is kept, and how counts come out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
+from gensim.autoencoder.shares import SimulatedShares, log_decoded_share
 from gensim.count_grid import draw_counts
 from gensim.errors import DataError
 from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.measured import Likeness
 from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
 GRID_TOLERANCE = 1e-2
@@ -76,24 +75,23 @@ Draw = Callable[[str], FloatArray]
 
 
 class Decoder(ABC):
-    """Turns moved latents into cells.
-
-    `looks_at_population` says whether `population` has to be known of a condition before any of its cells is made.
-    """
-
-    looks_at_population: ClassVar[bool]
+    """Turns moved latents into cells."""
 
     @abstractmethod
-    def population(self, cells: MovedCells) -> torch.Tensor:
-        """(G,) what is to be known of a condition, from its first cells."""
+    def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
+        """(G,) what has to be known of a condition before any of its cells is made.
+
+        Args:
+            first: makes the first of its cells, which takes a while, and is for those that have to look at them.
+        """
 
     @abstractmethod
-    def informed(self, likeness: Likeness) -> "Decoder":
-        """The same decoder, told what is like conditions that were not measured."""
+    def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Decoder":
+        """The same decoder, told of further contexts (see `Likeness`)."""
 
     @abstractmethod
-    def decode(self, cells: MovedCells, population: torch.Tensor | None, draw: Draw) -> DecodedCells:
-        """Cells, given (n, G) what is known of each one's population, where it has to be."""
+    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
+        """Cells, given (n, G) what is known of each one's population."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +115,14 @@ class LogDecoder(Decoder):
         measures_all: whether the genes are all of the screen, so that a cell's library size is the sum of its counts.
     """
 
-    looks_at_population = True
     autoencoder: Autoencoder
     outside: MeanEffects | None
     guidance: float
     has_counts: bool
     measures_all: bool
 
-    def informed(self, likeness: Likeness) -> "LogDecoder":
-        return replace(self, outside=_informed(self.outside, likeness))
+    def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "LogDecoder":
+        return replace(self, outside=_knowing(self.outside, vectors))
 
     def moved(self, cells: MovedCells) -> torch.Tensor:
         """(n, G) log1p CP10k, below 0 where the effect leads there."""
@@ -135,12 +132,11 @@ class LogDecoder(Decoder):
             x = x + self.guidance * cells.effects(self.outside)
         return torch.where(cells.are_controls, cells.x_control, x)
 
-    def population(self, cells: MovedCells) -> torch.Tensor:
-        return offsets_to_nonnegative(self.moved(cells))
+    def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:  # noqa: ARG002
+        return offsets_to_nonnegative(self.moved(first()))
 
     @torch.no_grad()
-    def decode(self, cells: MovedCells, population: torch.Tensor | None, draw: Draw) -> DecodedCells:
-        assert population is not None, "offsets come from the population"
+    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
         x = (self.moved(cells) - population).clamp_min(0).cpu().numpy()
         if self.has_counts:
             refuse_beyond_integers(cells, cells.library_size, np.expm1(x.max(axis=1)) * cells.library_size / CP10K)
@@ -163,8 +159,14 @@ class CountDecoder(Decoder):
     its control cell. Else every count is drawn by itself. Control conditions, and dose 0, come out as the control
     cells.
 
+    The effect is what was found to be missing in training. In another context, latents that are moved alike decode to
+    other effects: where what is known was measured there, it is what brings the shares of all counts from where the
+    latents lead them to where they are expected.
+
     Args:
         gene_effects: of conditions on the logarithms of means, beyond what the latents say; None for none.
+        share_effects: of conditions on the logarithms of the shares of all counts; None where there are no
+            `gene_effects`.
         theta_effects: of conditions on the logarithms of inverse dispersions; None for none.
         library_effects: of conditions on the logarithm of the library size; None: that of the control cell stays.
         guidance: how much of the effects on genes a cell gets; the transport guides the latents itself.
@@ -174,34 +176,51 @@ class CountDecoder(Decoder):
         DataError: a predicted library size, or a count, is beyond what integers hold.
     """
 
-    looks_at_population = False
     autoencoder: CountAutoencoder
     gene_effects: MeanEffects | None
+    share_effects: MeanEffects | None
     theta_effects: MeanEffects | None
     library_effects: MeanEffects | None
     guidance: float
     carried: bool
     measures_all: bool
 
-    def informed(self, likeness: Likeness) -> "CountDecoder":
+    def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "CountDecoder":
         return replace(
             self,
-            gene_effects=_informed(self.gene_effects, likeness),
-            theta_effects=_informed(self.theta_effects, likeness),
-            library_effects=_informed(self.library_effects, likeness),
+            gene_effects=_knowing(self.gene_effects, vectors),
+            share_effects=_knowing(self.share_effects, vectors),
+            theta_effects=_knowing(self.theta_effects, vectors),
+            library_effects=_knowing(self.library_effects, vectors),
         )
 
-    def population(self, cells: MovedCells) -> torch.Tensor:  # noqa: ARG002
-        raise AssertionError("counts need no look at their population")
+    @torch.no_grad()
+    def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
+        """(G,) effect on the logarithms of means, the mean over cells."""
+        effects, expected = self.gene_effects, self.share_effects
+        if effects is None or expected is None:
+            effect = np.zeros(len(self.autoencoder.log_theta), dtype=np.float32)
+        elif expected.are_borrowed(condition):
+            effect = self._missing(self.guidance * expected.shift(condition), first())
+        else:
+            effect = self.guidance * effects.shift(condition)
+        return torch.from_numpy(effect).to(self.autoencoder.device)
+
+    def _missing(self, expected: FloatArray, cells: MovedCells) -> FloatArray:
+        """(G,) of what is expected of the logarithms of the cells' shares."""
+        sizes, before, after = cells.library_size, cells.z_control.cpu().numpy(), cells.z_1.cpu().numpy()
+        simulated = SimulatedShares.of(self.autoencoder, after, sizes, cells.response)
+        by_latents = simulated.logarithm - log_decoded_share(self.autoencoder, before, sizes)
+        return simulated.over_all_cells(expected - by_latents).astype(np.float32)
 
     @torch.no_grad()
-    def decode(self, cells: MovedCells, population: torch.Tensor | None, draw: Draw) -> DecodedCells:  # noqa: ARG002
+    def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
         own = torch.from_numpy(cells.library_size).to(cells.z_1.device)[:, None]
         sizes = own if self.library_effects is None else own * cells.effects(self.library_effects).exp()
         moved = self.autoencoder.distribution(
             cells.z_1,
             sizes,
-            None if self.gene_effects is None else self.guidance * cells.effects(self.gene_effects),
+            population * torch.from_numpy(cells.response).to(own.device)[:, None],
             None if self.theta_effects is None else cells.effects(self.theta_effects),
         )
         if self.carried:
@@ -218,8 +237,8 @@ class CountDecoder(Decoder):
         return counted(x.astype(np.int64), library_size, self.measures_all)
 
 
-def _informed(effects: MeanEffects | None, likeness: Likeness) -> MeanEffects | None:
-    return None if effects is None else effects.informed(likeness)
+def _knowing(effects: MeanEffects | None, vectors: Mapping[str, FloatArray]) -> MeanEffects | None:
+    return None if effects is None else effects.knowing_contexts(vectors)
 
 
 def counted(counts: IntArray, library_size: FloatArray, measures_all: bool) -> DecodedCells:

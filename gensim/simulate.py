@@ -242,11 +242,9 @@ class Engine:
             for s in range(start, stop, CELLS_PER_SOLVE):
                 cells = np.arange(s, min(s + CELLS_PER_SOLVE, stop))
                 moved.append(inputs.moved(cells, CELLS_PER_SOLVE))
-                population = None
-                if self.decoder.looks_at_population:
-                    present, row = np.unique(moved[-1].condition, return_inverse=True)
-                    known = torch.stack([populations(int(k)) for k in present])
-                    population = known[torch.from_numpy(row).to(self.device)]
+                present, row = np.unique(moved[-1].condition, return_inverse=True)
+                known = torch.stack([populations(int(k)) for k in present])
+                population = known[torch.from_numpy(row).to(self.device)]
                 draw = partial(plan.draw_uniform, cells, controls.x.shape[1])
                 decoded.append(self.decoder.decode(moved[-1], population, draw))
             drawn = [part.counts for part in decoded if part.counts is not None]
@@ -358,8 +356,12 @@ class Inputs:
     @torch.no_grad()
     def population(self, k: int) -> torch.Tensor:
         """What the decoder must know of the population of condition k."""
-        alone = Inputs(self.engine, self.plan.only(k, CELLS_PER_POPULATION), self.controls)
-        return self.engine.decoder.population(alone.moved(np.arange(CELLS_PER_POPULATION), CELLS_PER_POPULATION))
+
+        def first() -> MovedCells:
+            alone = Inputs(self.engine, self.plan.only(k, CELLS_PER_POPULATION), self.controls)
+            return alone.moved(np.arange(CELLS_PER_POPULATION), CELLS_PER_POPULATION)
+
+        return self.engine.decoder.population(self.plan.conditions[k], first)
 
     @torch.no_grad()
     def _populations(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -36,6 +36,7 @@ from gensim.training.run_folder import (
     IN_LATENTS,
     IN_SIMULATION,
     ON_LIBRARY_SIZE,
+    ON_SHARES,
     ON_THETA,
     OUTSIDE_LATENTS,
     REGRESSIONS,
@@ -199,7 +200,7 @@ class Simulator:
             return engine
         vectors = {control.key: engine.mean_latents(controls, controls.rows_of(control)) for control in new}
         codebook = engine.codebook.knowing_contexts(vectors)
-        return replace(engine, codebook=codebook, decoder=engine.decoder.informed(codebook.likeness))
+        return replace(engine, codebook=codebook, decoder=engine.decoder.knowing_contexts(vectors))
 
     def held_out_request(self) -> Request:
         """Every perturbed condition of the held-out set with as many cells as were measured."""
@@ -222,7 +223,10 @@ class Simulator:
         )
         maybe = (
             self.run.gene_effects,
-            *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_THETA, ON_LIBRARY_SIZE, Codebook.CONTEXTS)),
+            *(
+                self.run.prepared / name
+                for name in (OUTSIDE_LATENTS, ON_SHARES, ON_THETA, ON_LIBRARY_SIZE, Codebook.CONTEXTS)
+            ),
         )
         files = [self.run.best, *(self.run.prepared / name for name in fitted), *(f for f in maybe if f.is_file())]
         for file in files:
@@ -310,19 +314,21 @@ def _decoder(
     def known(path: Path) -> MeanEffects:
         return codebook.informed(MeanEffects.load(path))
 
-    def effects(path: Path) -> MeanEffects | None:
-        return known(path) if config.anchor != "none" and path.is_file() else None
-
+    anchored = config.anchor != "none"
     if not isinstance(autoencoder, CountAutoencoder):
-        outside = effects(run.prepared / OUTSIDE_LATENTS)
+        outside = run.effects_on_genes(OUTSIDE_LATENTS, codebook) if anchored else None
         return LogDecoder(autoencoder, outside, config.guidance, config.data.scale == "counts", measures_all)
-    if config.anchor != "none" and not run.gene_effects.is_file():
+    gene_effects = share_effects = None
+    if anchored and run.gene_effects.is_file():
+        gene_effects, share_effects = known(run.gene_effects), run.effects_on_genes(ON_SHARES, codebook)
+    elif anchored:
         log.warning("run %r is still in training: what it misses of single genes is not known yet", str(run.path))
     counting: CountAutoencoderConfig = config.autoencoder  # type: ignore[assignment]
     predicted = counting.library_size == "predicted"
     return CountDecoder(
         autoencoder,
-        gene_effects=effects(run.gene_effects),
+        gene_effects=gene_effects,
+        share_effects=share_effects,
         theta_effects=known(theta) if (theta := run.prepared / ON_THETA).is_file() else None,
         library_effects=known(run.prepared / ON_LIBRARY_SIZE) if predicted else None,
         guidance=config.guidance,

@@ -7,6 +7,7 @@ from scipy import sparse
 from stand_ins import NoFeatures
 
 from gensim.autoencoder.count import CountAutoencoder
+from gensim.autoencoder.shares import SimulatedShares, log_decoded_share
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import observe_shares
@@ -14,7 +15,7 @@ from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
-from gensim.training.calibration import FEWEST_CELLS, _enough, _Simulated, calibrate, log_decoded_share
+from gensim.training.calibration import FEWEST_CELLS, _enough, calibrate
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation
 from gensim.transport.base import Transport
@@ -149,7 +150,7 @@ def test_responders_alone_get_what_makes_the_whole_population_right(share):
 
 def test_what_responders_cannot_lose_is_not_taken_from_them():
     """Others alone have more of the gene than all were seen to have; a fiftieth is left to the responders, a half."""
-    simulated = _Simulated(np.array([0.5]), of_others=np.array([0.5]), response=2.0)
+    simulated = SimulatedShares(np.array([0.5]), of_others=np.array([0.5]), response=2.0)
     np.testing.assert_allclose(simulated.over_all_cells(np.log([0.3])), np.log(0.02) / 2)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.data.scale import to_log1p_cp10k
-from gensim.decoding import CountDecoder, MovedCells, implied_grid, refuse_beyond_integers
+from gensim.decoding import CountDecoder, DecodedCells, MovedCells, implied_grid, refuse_beyond_integers
 from gensim.errors import DataError
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import torch_generator
@@ -48,13 +48,19 @@ def draw(purpose: str) -> np.ndarray:
 
 def decoder(carried: bool, **effects: MeanEffects) -> CountDecoder:
     nothing = {"gene_effects": None, "theta_effects": None, "library_effects": None}
+    effects.setdefault("share_effects", effects.get("gene_effects"))
     return CountDecoder(autoencoder(), **nothing | effects, guidance=1.0, carried=carried, measures_all=False)
 
 
 def counts_of(decoder: CountDecoder, cells: MovedCells) -> np.ndarray:
-    counts = decoder.decode(cells, torch.empty(N, 0), draw).counts
+    counts = decoded(decoder, cells).counts
     assert counts is not None
     return counts
+
+
+def decoded(decoder: CountDecoder, cells: MovedCells) -> DecodedCells:
+    population = decoder.population(cells.conditions[0], lambda: cells)
+    return decoder.decode(cells, population.expand(N, GENES), draw)
 
 
 def effect(*logs: float) -> MeanEffects:
@@ -70,9 +76,9 @@ def test_a_cell_that_nothing_moves_is_its_control_cell():
 @pytest.mark.parametrize("condition", [CONTROL, Condition(("A",), dose=0.0)])
 def test_control_and_dose_0_come_out_as_the_control_cells(carried, condition):
     cells = moved(condition, z_1=1.0)
-    decoded = decoder(carried).decode(cells, torch.empty(N, 0), draw)
-    np.testing.assert_array_equal(decoded.counts, cells.counts)
-    np.testing.assert_allclose(decoded.x, cells.x_control.numpy(), rtol=1e-5)
+    found = decoded(decoder(carried), cells)
+    np.testing.assert_array_equal(found.counts, cells.counts)
+    np.testing.assert_allclose(found.x, cells.x_control.numpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("carried", [True, False])
@@ -111,9 +117,9 @@ def test_an_effect_on_theta_changes_the_spread_and_not_the_mean():
 
 def test_a_predicted_library_size_scales_all_counts():
     cells = moved()
-    decoded = decoder(True, library_effects=effect(np.log(2.0))).decode(cells, torch.empty(N, 0), draw)
-    np.testing.assert_allclose(decoded.library_size, 2 * cells.library_size, rtol=1e-6)
-    np.testing.assert_allclose(decoded.counts.mean(0), 2 * cells.counts.mean(0), rtol=0.1)
+    found = decoded(decoder(True, library_effects=effect(np.log(2.0))), cells)
+    np.testing.assert_allclose(found.library_size, 2 * cells.library_size, rtol=1e-6)
+    np.testing.assert_allclose(found.counts.mean(0), 2 * cells.counts.mean(0), rtol=0.1)
 
 
 def test_guidance_holds_for_effects_on_genes():
@@ -125,9 +131,9 @@ def test_guidance_holds_for_effects_on_genes():
 
 def test_where_all_genes_are_measured_the_library_size_is_the_sum_of_the_counts():
     cells = moved()
-    decoded = replace(decoder(True), measures_all=True).decode(cells, torch.empty(N, 0), draw)
-    np.testing.assert_array_equal(decoded.library_size, cells.counts.sum(1).clip(1))
-    total = np.expm1(decoded.x.astype(np.float64)).sum(1)
+    found = decoded(replace(decoder(True), measures_all=True), cells)
+    np.testing.assert_array_equal(found.library_size, cells.counts.sum(1).clip(1))
+    total = np.expm1(found.x.astype(np.float64)).sum(1)
     np.testing.assert_allclose(total[cells.counts.sum(1) > 0], 1e4, rtol=1e-5)
 
 
@@ -171,3 +177,50 @@ def test_who_does_not_respond_keeps_its_counts_and_who_does_gets_all_effects():
     responds = share.response > 0
     np.testing.assert_array_equal(some[responds], all_of_it[responds])
     np.testing.assert_array_equal(some[~responds], cells.counts[~responds])
+
+
+IN_B = Condition(("A",), (("cell_type", "B"),))
+
+
+def change_in_another_context(**of_cells: object) -> np.ndarray:
+    """(G,) ratio of mean counts after and before of cells whose latents are moved, in a context in which nothing was
+    measured. A was measured elsewhere, also beyond what latents say there: it doubles gene 0 and halves gene 1."""
+    cells = replace(moved(IN_B, z_1=1.5), **of_cells)
+    measured = {"gene_effects": effect(0.7, 0.3, -0.2), "share_effects": effect(*np.log([2.0, 0.5, 1.0]))}
+    turned = decoder(True, **measured)
+    with torch.no_grad():
+        last = [layer for layer in turned.autoencoder.decoder if isinstance(layer, torch.nn.Linear)][-1]
+        last.weight.normal_(0, 0.5, generator=torch_generator(1))
+    change: np.ndarray = counts_of(turned, cells).mean(0) / cells.counts.mean(0)
+    return change
+
+
+def test_in_a_context_without_perturbed_cells_shares_are_those_expected_wherever_latents_lead():
+    np.testing.assert_allclose(change_in_another_context(), [2.0, 0.5, 1.0], rtol=0.05)
+
+
+def test_responders_make_up_the_shares_expected_of_all():
+    """Half of the cells respond; the others stay, latents and all."""
+    response = np.where(np.arange(N) % 2 == 0, 2, 0).astype(np.float32)
+    z_1 = torch.from_numpy(1.5 * (response > 0).astype(np.float32))[:, None].expand(N, LATENTS)
+    change = change_in_another_context(response=response, z_1=z_1)
+    # A gene that is halved in all cells together is left to the responders as far as can be: a fiftieth of it.
+    np.testing.assert_allclose(change[[0, 2]], [2.0, 1.0], rtol=0.05)
+    assert change[1] == pytest.approx(0.51, abs=0.03)
+
+
+def test_where_conditions_were_measured_nobody_looks_at_cells():
+    def first():
+        raise AssertionError("looked at cells")
+
+    known = decoder(True, gene_effects=effect(1.0, 2.0, 3.0))
+    for condition, expected in ((A, [1, 2, 3]), (Condition(("new",)), [1, 2, 3]), (CONTROL, [0, 0, 0])):
+        np.testing.assert_allclose(known.population(condition, first), expected)
+    assert not decoder(True).population(IN_B, first).any()
+
+
+def test_what_is_known_from_another_context_is_borrowed():
+    here, there = Condition(("B",), IN_B.context), Condition(("B",))
+    effects = MeanEffects((A, here), np.zeros((2, GENES), np.float32))
+    asked = (IN_B, Condition(("A", "B"), IN_B.context), A, here, there, Condition((), IN_B.context))
+    assert [effects.are_borrowed(condition) for condition in asked] == [True, True, False, False, True, False]

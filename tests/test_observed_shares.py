@@ -94,3 +94,21 @@ def test_few_cells_are_taken_to_scatter_as_controls_do():
     assert observed.variance_of(control)[0] == pytest.approx(of_controls)
     alone = ObservedShares((rare,), np.array([2]), np.zeros((1, 1)), variance[1:2])
     assert alone.variance_of(rare)[0] == own
+
+
+def test_effects_are_differences_from_the_controls_of_the_context():
+    """A doubles gene 0, of which thousands were counted; B has no controls, and so no effect."""
+    rng = np.random.default_rng(0)
+    mu = np.array([[4.0, 5.0, 3.0]]) * np.array([[1, 1, 1], [2, 1, 1], [3, 3, 3]])[np.repeat([0, 1, 2], 1000)]
+    counts, sizes = rng.poisson(mu).astype(np.float32), np.full(3000, 100, np.float32)
+    conditions = (Condition((), A.context), A, B)
+    observed = observe_shares(sparse.csr_matrix(counts), sizes, np.repeat([0, 1, 2], 1000), conditions, np.arange(3000))
+    effects = observed.effects()
+    assert effects.conditions == (A,)
+    np.testing.assert_allclose(effects.delta, [np.log([2, 1, 1])], atol=0.05)
+    assert effects.plain is not None
+    assert effects.variance is not None
+    np.testing.assert_allclose(effects.plain[0], observed.log_share[1] - observed.log_share[0], rtol=1e-6)
+    # Counting alone: 1 / counts of either side, in units of what is left of the squared length without it.
+    noise = (1 / (1000 * mu[0]) + 1 / (1000 * mu[1000])).sum()
+    np.testing.assert_allclose(effects.variance, noise / np.log(2) ** 2, rtol=0.2)

@@ -106,7 +106,7 @@ def test_cells_are_cut_off_at_0_with_their_mean_kept_and_drawn_as_counts():
     assert chunk.condition.tolist() == [0] * 6 + [1] * 2
 
 
-def test_a_decoder_that_needs_no_look_at_populations_solves_no_cell_twice():
+def test_a_decoder_that_does_not_look_at_cells_of_a_population_solves_no_cell_twice():
     """Six cells in one block, and 256 more for the population of their condition, or none."""
     plan = make_plan(request_of([A], [6]), two_controls(), seed=0)
     solved = []
@@ -117,11 +117,9 @@ def test_a_decoder_that_needs_no_look_at_populations_solves_no_cell_twice():
             return super().solve(dynamics, z, noise)
 
     class Blind(LogDecoder):
-        looks_at_population = False
-
-        def decode(self, cells, population, draw):
-            assert population is None
-            return super().decode(cells, torch.zeros(len(cells), 2), draw)
+        def population(self, condition, first):
+            assert condition == A
+            return torch.zeros(2)
 
     looking = replace(engine(), solver=Counting(2))
     blind = replace(looking, decoder=Blind(*(getattr(log_decoder(), f.name) for f in fields(LogDecoder))))

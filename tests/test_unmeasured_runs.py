@@ -7,17 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_runs
+import torch
 from safetensors.numpy import load_file
 from screens import adata_of, counts
 
+from gensim.autoencoder.shares import log_decoded_share
 from gensim.cli import main
 from gensim.simulator import Simulator
+from gensim.types import Condition
 
 GENES = ["A", "B", "C", "D", "E", "F"]
 TYPES = ("x", "y", "z")
 
 
-def run_with(folder, test, sample=()):
+def run_with(folder, test, **sections):
     labels = [label for label in ["control", *GENES] for _ in range(60)]
     types = [TYPES[i % 3] for i in range(len(labels))]
     adata = adata_of(labels, counts(len(labels), 12), cell_type=types)
@@ -35,7 +38,7 @@ def run_with(folder, test, sample=()):
     paths = [str(folder / "vectors.parquet"), str(folder / "more.parquet")]
     config = small_runs.config(
         folder / "config.yaml", folder / "run", folder / "screen.h5ad",
-        split={"test": test}, perturbation={"vectors": {"kind": "table", "path": paths}},
+        split={"test": test}, perturbation={"vectors": {"kind": "table", "path": paths}}, **sections,
     )  # fmt: skip
     assert main(["train", "--config", str(config), "--device", "cpu"]) == 0
     return folder
@@ -107,7 +110,31 @@ def test_a_held_out_context_is_scored_beside_regressions_over_contexts(tmp_path)
     report = (folder / "cells.evaluation" / "report.txt").read_text()
     assert "z has no perturbed training cells (nearest: " in report
     regressions = json.loads((folder / "run" / "prepared" / "regressions.json").read_text())
-    assert regressions["contexts"]["regression"]["kind"] == "mean", "two contexts are too few to choose from"
+    kinds = {space: chosen["contexts"]["regression"]["kind"] for space, chosen in regressions.items()}
+    assert kinds == {"latents": "mean", "genes": "mean"}, "two contexts are too few to choose from"
+
+
+def test_counts_in_a_held_out_context_have_the_shares_expected_wherever_the_network_leads(tmp_path):
+    """Random weights lead latents anywhere; what is requested beside a condition changes none of its cells."""
+    test = {"hold_out": "contexts", "column": "cell_type", "values": ["z"]}
+    folder = run_with(tmp_path, test, autoencoder={"kind": "nb", "n_latents": 4})
+    small_runs.awaken(folder / "run")
+    simulator = Simulator.load(folder / "run", "cpu", ["autoencoder.noise=sampled"])
+    request = pd.DataFrame({"perturbation": ["B", "A"], "cell_type": "z", "n_cells": [400, 2000]})
+    both = simulator.simulate(request=request).to_anndata()
+    simulation = simulator.simulate(request=request[1:])
+    alone = np.asarray(simulation.to_anndata().X)
+    np.testing.assert_array_equal(np.asarray(both[both.obs["perturbation"] == "A"].X), alone)
+    engine, controls, rows = simulation.engine, simulation.controls, simulation.plan.sources[0]
+    with torch.no_grad():
+        z = engine.autoencoder.encode(torch.from_numpy(controls.x[rows].toarray())).numpy()
+    sizes = controls.library_size[rows]
+    share = alone.mean(axis=0) / sizes.mean(dtype=np.float64)
+    change = np.log(share) - log_decoded_share(engine.autoencoder, z, sizes)
+    expected = engine.decoder.share_effects.shift(Condition(("A",), (("cell_type", "z"),)))
+    assert expected[0] > 1
+    # Hundreds of counts of a gene, whose cells scatter, know their logarithm to about 0.07.
+    np.testing.assert_allclose(change, expected, atol=0.25)
 
 
 def test_every_perturbation_needs_a_vector_before_an_earlier_run_is_touched(without_c, tmp_path, capsys):

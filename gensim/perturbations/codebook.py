@@ -94,10 +94,7 @@ class Codebook:
         return replace(self, effects=effects.informed(likeness), likeness=likeness)
 
     def informed(self, effects: MeanEffects) -> MeanEffects:
-        """Mean effects in any space with what the codebook knows of conditions that they do not hold.
-
-        In every space the same measured conditions have the same weights.
-        """
+        """Mean effects on something else, where measured conditions have the weights that they have in latents."""
         return effects.informed(self.likeness)
 
     def novelty(self, conditions: Sequence[Condition]) -> list[Novelty]:
@@ -107,14 +104,7 @@ class Codebook:
 
     def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Codebook":
         """The same vocabulary with (D,) vectors of further contexts, by the keys of their control conditions."""
-        predictor = self.likeness.contexts
-        further = {key: v for key, v in vectors.items() if predictor is not None and not predictor.table.has(key)}
-        if predictor is None or not further:
-            return self
-        table = predictor.table
-        names, rows = (*table.names, *further), np.concatenate([table.vectors, np.stack(list(further.values()))])
-        contexts = replace(predictor, table=VectorTable(names, rows, table.source))
-        return self.knowing(self.effects, replace(self.likeness, contexts=contexts))
+        return self.knowing(self.effects, self.likeness.knowing_contexts(vectors))
 
     def encode(
         self,

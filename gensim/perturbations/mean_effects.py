@@ -1,6 +1,6 @@
 """The mean effect of every training condition, and what it says about conditions that were not measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +60,10 @@ class MeanEffects:
             self._shifts[condition] = self._sum(self._measured.weights(condition))
         return self._shifts[condition]
 
+    def are_borrowed(self, condition: Condition) -> bool:
+        """Whether some of what is expected of `condition` was measured in other contexts."""
+        return any(self.conditions[k].context != condition.context for k, _ in self._measured.weights(condition))
+
     def _sum(self, weights: dict[Key, float]) -> FloatArray:
         total = np.zeros(self.delta.shape[1])
         for as_shrunk, effects in ((True, self.delta), (False, self.delta if self.plain is None else self.plain)):
@@ -96,6 +100,10 @@ class MeanEffects:
     def informed(self, likeness: Likeness) -> "MeanEffects":
         """The same effects with something that tells of conditions that were not measured."""
         return replace(self, likeness=likeness)
+
+    def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "MeanEffects":
+        """The same effects, told of further contexts (see `Likeness`)."""
+        return self.informed(self.likeness.knowing_contexts(vectors))
 
     def without_context(self, control: Condition) -> "MeanEffects":
         """What is known from other contexts than that of `control`; all where there is no other."""
@@ -155,17 +163,33 @@ def fit_mean_effects(
     present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
     perturbed = tuple(c for c in present if not c.is_control and c.control in present)
     controls = {control: _moments(read, present[control]) for control in {c.control for c in perturbed}}
-    plain, shrunk, variance = [], [], []
+    plain, variance = [], []
     for condition in perturbed:
         treated, control = _moments(read, present[condition]), controls[condition.control]
         own = steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n)
         plain.append(treated.mean - control.mean)
         variance.append(own + control.variance_of_mean)
-        shrunk.append(plain[-1] if shrink is None else shrink(plain[-1], variance[-1]))
     shape = (len(perturbed), read(rows[:1]).shape[1])
-    delta, before = (np.array(effects, dtype=np.float32).reshape(shape) for effects in (shrunk, plain))
-    noise = np.array([v.sum() for v in variance])
-    return MeanEffects(perturbed, delta, None if shrink is None else before, _relative(noise, np.array(plain)))
+    return measured_effects(perturbed, np.reshape(plain, shape), np.reshape(variance, shape), shrink)
+
+
+def measured_effects(
+    conditions: tuple[Condition, ...],
+    plain: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    shrink: Shrinkage | None,
+) -> MeanEffects:
+    """Effects as they were measured, and what is surely there of them.
+
+    Args:
+        conditions: K perturbed conditions. plain, variance: (K, F) effects, and variances of these.
+        shrink: see `fit_mean_effects`.
+    """
+    noise, before = _relative(variance.sum(axis=1), plain), plain.astype(np.float32)
+    if shrink is None:
+        return MeanEffects(conditions, before, variance=noise)
+    shrunk = [shrink(*measured) for measured in zip(plain, variance, strict=True)]
+    return MeanEffects(conditions, np.reshape(shrunk, plain.shape).astype(np.float32), before, noise)
 
 
 def _relative(noise: NDArray[np.float64], plain: NDArray[np.float64]) -> FloatArray:

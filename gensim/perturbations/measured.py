@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.regression import Regression, Weights
 from gensim.perturbations.vectors import VectorTable
-from gensim.types import Condition
+from gensim.types import Condition, FloatArray
 
 Key = tuple[int, bool]
 """Row of a measured condition, and whether its effect is taken shrunk (else plain)."""
@@ -53,6 +53,16 @@ class Likeness:
     perturbations: Predictor | None = None
     contexts: Predictor | None = None
     doses: DoseResponse | None = None
+
+    def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Likeness":
+        """The same with (D,) vectors of further contexts, by the keys of their control conditions."""
+        predictor = self.contexts
+        further = {key: v for key, v in vectors.items() if predictor is not None and not predictor.table.has(key)}
+        if predictor is None or not further:
+            return self
+        table = predictor.table
+        names, rows = (*table.names, *further), np.concatenate([table.vectors, np.stack(list(further.values()))])
+        return replace(self, contexts=replace(predictor, table=VectorTable(names, rows, table.source)))
 
 
 class MeasuredConditions:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gensim.perturbations.condition_file import load_by_condition, save_by_condition
-from gensim.perturbations.shrinkage import steadied
+from gensim.perturbations.mean_effects import MeanEffects, measured_effects
+from gensim.perturbations.shrinkage import shrink_each, steadied
 from gensim.types import Condition, FloatArray, IntArray
 
 Float64Array = NDArray[np.float64]
@@ -74,6 +75,18 @@ class ObservedShares:
             return own.variance
         k, c = self._row[condition], self._row[control]
         return steadied(own.variance, int(self.n[k]), self.variance[c], int(self.n[c]))
+
+    def variance_of_effect(self, condition: Condition) -> Float64Array:
+        """(G,) variance of the difference from the controls, which were counted too."""
+        return self.variance_of(condition) + self.of(condition.control).variance
+
+    def effects(self) -> MeanEffects:
+        """Of the perturbed conditions on the logarithms of shares, shrunk gene by gene, where controls were counted."""
+        perturbed = tuple(c for c in self.conditions if not c.is_control and c.control in self)
+        plain = [self.of(c).log_share - self.of(c.control).log_share for c in perturbed]
+        variance = [self.variance_of_effect(c) for c in perturbed]
+        shape = (len(perturbed), self.log_share.shape[1])
+        return measured_effects(perturbed, np.reshape(plain, shape), np.reshape(variance, shape), shrink_each)
 
     def save(self, path: Path) -> None:
         arrays = {"n": self.n, "log_share": self.log_share, "variance": self.variance}

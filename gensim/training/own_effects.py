@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.autoencoder.dispersion import log_theta_shift
+from gensim.autoencoder.shares import log_decoded_share
 from gensim.data.screen import Screen
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import Penetrance
 from gensim.perturbations.shrinkage import shrink_each
-from gensim.training.calibration import log_decoded_share
 from gensim.types import Condition, FloatArray, IntArray
 
 

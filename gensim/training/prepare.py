@@ -40,6 +40,7 @@ from gensim.training.run_folder import (
     IN_SIMULATION,
     OBSERVED_SHARES,
     ON_LIBRARY_SIZE,
+    ON_SHARES,
     ON_THETA,
     OUTSIDE_LATENTS,
     REGRESSIONS,
@@ -151,18 +152,25 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         if len(simulating.conditions) > len(judging.conditions):
             penetrance = penetrance.with_others(responders(not_held_out).penetrance)
         penetrance.save(folder / IN_SIMULATION)
-        chosen = choose_regressions(simulating, vectors, contexts)
-        write_json(folder / REGRESSIONS, asdict(chosen))
-        for line in chosen.in_words() if config.anchor != "none" else []:
-            log.info("%s", line)
-        if not isinstance(autoencoder, CountAutoencoder):
-            outside = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
-            outside.save(folder / OUTSIDE_LATENTS)
-        effects(lambda cells: x[cells].toarray(), not_held_out, shrink=None).save(folder / IN_GENES)
-        decoded = {"pca": decode_logs(_principal_components(autoencoder, x_train))}
         if isinstance(autoencoder, CountAutoencoder):
             shares = observe_shares(screen.x, screen.library_size, screen.condition_of, screen.conditions, not_held_out)
             shares.save(folder / OBSERVED_SHARES)
+            on_genes, place = shares.effects(), ON_SHARES
+        else:
+            on_genes = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
+            place = OUTSIDE_LATENTS
+        on_genes.save(folder / place)
+        regressions = {
+            where: choose_regressions(known, vectors, contexts)
+            for where, known in (("latents", simulating), ("genes", on_genes))
+        }
+        write_json(folder / REGRESSIONS, {where: asdict(chosen) for where, chosen in regressions.items()})
+        for where, chosen in regressions.items() if config.anchor != "none" else []:
+            for line in chosen.in_words():
+                log.info("%s: %s", where, line)
+        effects(lambda cells: x[cells].toarray(), not_held_out, shrink=None).save(folder / IN_GENES)
+        decoded = {"pca": decode_logs(_principal_components(autoencoder, x_train))}
+        if isinstance(autoencoder, CountAutoencoder):
             log_sizes = np.log(screen.library_size)[:, None]
             effects(lambda cells: log_sizes[cells], not_held_out, shrink=shrink_together).save(folder / ON_LIBRARY_SIZE)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)

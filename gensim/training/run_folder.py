@@ -18,6 +18,7 @@ from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import Likeness
 from gensim.perturbations.penetrance import Penetrance
 from gensim.perturbations.time_points import TimePoints
 from gensim.store_folder import disk
@@ -40,12 +41,14 @@ GAUSSIAN_MAPS = "gaussian_maps.safetensors"
 IN_LATENTS = "mean_effects_in_latents.safetensors"
 """Mean effects on the latents, shrunk, that simulations start from."""
 REGRESSIONS = "regressions.json"
-"""What tells from vectors what a perturbation does that was not measured, or not in this context; chosen on all cells
-that are not held out."""
+"""What tells from vectors what a perturbation does that was not measured, or not in this context: in the latents, and
+on genes; chosen on all cells that are not held out."""
 IN_SIMULATION = "penetrance_in_simulation.safetensors"
 """Penetrances that cells are simulated with: those of training, and of conditions that were held back whole."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
-"""Mean effects on what the latents do not hold, shrunk."""
+"""Mean effects on what the latents do not hold, shrunk; of decoders of logarithms."""
+ON_SHARES = "mean_effects_on_shares.safetensors"
+"""Effects on the logarithms of the shares of all counts that genes have, shrunk; of decoders of counts."""
 ON_THETA = "mean_effects_on_theta.safetensors"
 """Effects on the logarithm of the inverse dispersion of counts."""
 ON_LIBRARY_SIZE = "mean_effects_on_library_size.safetensors"
@@ -144,10 +147,18 @@ class RunFolder:
 
     def sampling_codebook(self) -> Codebook:
         """The vocabulary with the effects that cells are simulated with: those of all cells that are not held out."""
-        judged = self.read_json(self.prepared / REGRESSIONS)
         codebook = replace(Codebook.load(self.prepared), penetrance=Penetrance.load(self.prepared / IN_SIMULATION))
+        return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), self._told("latents", codebook))
+
+    def effects_on_genes(self, name: str, codebook: Codebook) -> MeanEffects:
+        """Those of `OUTSIDE_LATENTS` or `ON_SHARES`, with what tells of other conditions."""
+        effects = MeanEffects.load(self.prepared / name)
+        return effects.informed(replace(self._told("genes", codebook), variance=effects.variances))
+
+    def _told(self, space: str, codebook: Codebook) -> Likeness:
+        judged = self.read_json(self.prepared / REGRESSIONS)[space]
         settings = {over: found and found.get("regression", found) for over, found in judged.items()}
-        return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), codebook.told(settings, self.prepared))
+        return codebook.told(settings, self.prepared)
 
     @property
     def gene_effects(self) -> Path:
