@@ -1,6 +1,8 @@
 """From columns of obs to conditions: which perturbations, in which context, at which dose and time."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -98,6 +100,16 @@ def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Conditio
     position = {condition: index for index, condition in enumerate(conditions)}
     renumbered = np.array([position[condition] for condition in found], dtype=np.int64)
     return tuple(conditions), renumbered[row_of]
+
+
+def distinct(labels: Iterable[object]) -> list[str]:
+    """Labels as names of rows: one that comes again is ``label (2)``."""
+    seen: Counter[str] = Counter()
+    names = []
+    for label in map(str, labels):
+        seen[label] += 1
+        names.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return names
 
 
 def _number_codes(obs: pd.DataFrame, column: str, needed: np.ndarray, kind: str) -> tuple[list[float | None], IntArray]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gensim.data.conditions import distinct
 from gensim.data.h5ad_file import write_h5ad
 from gensim.errors import DataError
 from gensim.pseudobulk import Pseudobulk
@@ -90,11 +91,8 @@ def _obs(pseudobulk: Pseudobulk, conditions: pd.DataFrame) -> pd.DataFrame:
     n_cells = np.zeros(len(conditions), np.int64)
     n_cells[pseudobulk.condition] = pseudobulk.n
     why = np.select([n_cells == 0, n_cells == 1], ["no cells", "one cell has no variance"], default="")
-    labels = conditions["condition"].astype(str)
-    again = labels.groupby(labels).cumcount() + 1  # a condition may be asked for in several rows
-    names = [label if n == 1 else f"{label} ({n})" for label, n in zip(labels, again, strict=True)]
-    index = pd.Index(names, dtype=object)
-    obs = pd.DataFrame(index=index)
+    # A condition may be asked for in several rows.
+    obs = pd.DataFrame(index=pd.Index(distinct(conditions["condition"]), dtype=object))
     for column in obs_columns(conditions, "condition"):
         if column.categories is None:
             obs[column.name] = column.values
