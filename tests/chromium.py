@@ -54,8 +54,14 @@ class Page:
 
     def open(self, path: Path) -> None:
         """Load a file and wait until it is loaded."""
+        self._load("Page.navigate", url=path.resolve().as_uri())
+
+    def reload(self) -> None:
+        self._load("Page.reload")
+
+    def _load(self, method: str, **parameters: Any) -> None:
         self.events.clear()
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        self.ask(method, **parameters)
         while "Page.loadEventFired" not in self.events:
             self._note(self._next())
 

@@ -39,8 +39,8 @@ def test_page_holds_scores_n_seeds_reasons_notes_and_provenance(page, evaluation
     text = html.unescape(re.sub(r"<[^>]+>", " ", without_scripts(page)))
     text = " ".join(text.split())
     for expected in (
-        "Conditions scored 3", "Seed 3", "Repeats 5", "never | D, 1 : no cell", "ignored: x", f"a note, {EVIL}",
-        '"seed": 1', "unseen: scores and averages of 1 conditions",
+        "Conditions scored 3", "Seed of the evaluation 3", "Repeats 5", "never | D, 1 : no cell", "ignored: x",
+        f"a note, {EVIL}", '"seed": 1', "unseen: scores and averages of 1 conditions",
     ):  # fmt: skip
         assert expected in text, expected
     estimate = evaluation.group("all").scores["model", "l2_delta"]

@@ -143,7 +143,7 @@ def test_a_missing_value_has_its_reason(page):
 
 def test_a_phone_needs_no_horizontal_scroll(page):
     page.ask("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
-    page.ask("Page.reload")
+    page.reload()
     page.run(SETTLED)
     assert page.run("innerWidth") == 360
     assert page.run("document.documentElement.scrollWidth") <= 360

@@ -52,6 +52,16 @@ def test_pictures_do_not_grow_with_cells_or_genes():
     assert sum(a.nbytes for a in arrays) == 1800 + 4000 + 756 + 114
 
 
+def test_a_single_simulated_cell_has_effects_but_no_spread():
+    controls, real, _ = populations(3)
+    single = side(real.x[:1], controls.x)
+    pictures = picture_condition(["a", "b", "c", "d"], controls, real, single, None, seed=1)
+    assert np.isfinite(pictures.of_genes["effect_simulated"]).all()
+    assert np.isnan(pictures.of_genes["variance_simulated"]).all()
+    assert np.isnan(pictures.coverage["simulated"]).all()
+    assert (pictures.distributions[:, 2] == pictures.distributions[:, 2, :1]).all(), "one value at every probability"
+
+
 def test_shown_genes_are_the_largest_of_either_side_and_a_draw():
     real, simulated = np.zeros(1000), np.zeros(1000)
     real[900:950], simulated[100:150] = np.arange(50, 0, -1), -1
