@@ -161,7 +161,8 @@ def test_text_can_be_read_in_light_and_dark(page, scheme, dark):
             assert contrast(colours[name], colours[behind]) >= 4.5, f"{name} on {behind}: WCAG AA"
     for population in ("control", "real", "simulated", "replicate"):
         assert contrast(page.run(f"colour('{population}')"), colours["back"]) >= 3, population
-    assert page.run("document.getElementById('plot-places').layout.font.color") == colours["fore"], "plots follow"
+    of_plots = page.run("[...document.querySelectorAll('.plot')].map(plot => plot.layout.font.color)")
+    assert set(of_plots) == {colours["fore"]}, "plots follow"
 
 
 def luminance(colour):
