@@ -15,6 +15,7 @@ from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
 from gensim.metrics.marginals import GeneMarginals
+from gensim.metrics.pictures import picture_condition
 from gensim.metrics.results import (
     GAUSSIAN_MAP,
     MODEL,
@@ -79,6 +80,7 @@ def evaluate(
     n_repeats: int = 5,
     max_cells: int = 2_000,
     metrics: Sequence[Metric] = CATALOGUE,
+    pictures: bool = False,
 ) -> Evaluation:
     """Metrics of the catalogue, for every condition of the truth, for every row.
 
@@ -108,6 +110,7 @@ def evaluate(
             neither memory nor time per condition grows with the number of cells. Control means use every control;
             differential expression uses at most `max_cells` of them.
         metrics: those of the catalogue that are asked for; a value does not depend on the others.
+        pictures: whether to keep what a page shows of a condition; it takes two tests of differential expression.
 
     Returns:
         Values or reasons, averages with intervals, scores. Conditions that were not predicted or have no held-back
@@ -122,7 +125,7 @@ def evaluate(
         )
     scored, not_scored, warnings = _match(inputs)
     controls = ControlMeans(inputs.controls, seed, n_repeats)
-    results = tuple(_score(inputs, c, controls, seed, n_repeats, max_cells, metrics) for c in scored)
+    results = tuple(_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored)
     groups = summarise(results, seed)
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
@@ -162,6 +165,7 @@ def _score(
     n_repeats: int,
     max_cells: int,
     metrics: Sequence[Metric],
+    pictures: bool,
 ) -> ConditionResult:
     """All rows and metrics of one condition."""
     generator = numpy_generator(seed, "evaluate", condition.key)
@@ -218,6 +222,16 @@ def _score(
         measurements=_measurements(values, reasons),
         scores=_condition_scores(values, reasons),
         moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
+        pictures=picture_condition(
+            inputs.space.genes,
+            rows[NO_CHANGE],
+            Side(real, real_scores, controls.whole(condition.control), tested_against.whole),
+            rows[MODEL],
+            (reference, rows[REPLICATE]) if REPLICATE in rows else None,
+            derive(seed, "pictures", condition.key),
+        )
+        if pictures
+        else None,
     )
 
 

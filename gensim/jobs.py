@@ -263,7 +263,7 @@ def evaluate_cells(
         metrics: those of the catalogue that are asked for.
 
     Returns:
-        The evaluation, and the folder that holds `report.txt`, `metrics.json`, `metrics.csv` and `mean_variance.png`.
+        The evaluation, and the folder of the report; see `write_report`.
 
     Raises:
         DataError: nothing to score, other genes, another scale, values that are not finite.
@@ -271,7 +271,8 @@ def evaluate_cells(
     """
     folder = RunFolder(run)
     provenance = folder.provenance()
-    data = folder.config().data
+    config = folder.config()
+    data = config.data
     if not folder.prepared.is_dir():
         raise CheckpointError(f"run {str(run)!r} is not trained yet; finish its training first")
     space = MetricSpace.load(folder.prepared / "metric_space.safetensors")
@@ -295,14 +296,15 @@ def evaluate_cells(
         maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
         regressions={row: informed for row, (informed, _) in regressions.items()},
     )
-    evaluation = evaluate(inputs, seed, metrics=metrics)
+    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     notes = [
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
         _reconstruction_note(folder),
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]
-    write_report(evaluation, target, {**provenance, "run": str(run), "cells": str(cells)}, notes)
+    of_run = {"run": str(run), "run_seed": config.seed, "split": config.split.model_dump(mode="json")}
+    write_report(evaluation, target, {**provenance, **of_run, "cells": str(cells)}, notes)
     return evaluation, target
 
 

@@ -317,6 +317,9 @@ def test_every_other_choice_trains_samples_and_evaluates(work, tmp_path, choices
     assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
     scores = json.loads((tmp_path / "cells.evaluation" / "metrics.json").read_text())["groups"][0]["scores"]
     assert scores["model"]["energy_distance_pca"]["value"] > 0.3
+    page = (tmp_path / "cells.evaluation" / "report.html").read_text()
+    assert '"pictures":{' in page
+    assert str(run) in page
 
 
 def test_unseen_perturbations_are_simulated_from_a_table_of_vectors(work, tmp_path, truth):

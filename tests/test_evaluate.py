@@ -290,6 +290,29 @@ def test_bad_values_are_refused(value, message):
         evaluate(inputs(prediction))
 
 
+def test_pictures_are_of_the_cells_that_are_scored():
+    prediction = gaussian(27, PERTURBED[:2])
+    effects = MeanEffects(CONDITIONS[:2], EFFECTS[:2])
+    only = {"n_repeats": 2, "metrics": [metric for metric in CATALOGUE if metric.key == "l2_delta"]}
+    asked = evaluate(inputs(prediction, effects=effects), pictures=True, **only)
+    unasked = evaluate(inputs(prediction, effects=effects), **only)
+    assert all(result.pictures is None for result in unasked.results)
+    for first, second, shift in zip(asked.results, unasked.results, EFFECTS, strict=False):
+        assert dict(first.measurements) == dict(second.measurements), "no draw of a metric's is used up"
+        pictures = first.pictures
+        columns = [GENES.index(gene) for gene in pictures.genes]
+        baseline = CONTROLS.x.mean(axis=0)
+        for name, cells in (("real", TRUTH), ("simulated", prediction)):
+            delta = cells.read(cells.rows(first.condition)).mean(axis=0) - baseline
+            np.testing.assert_allclose(pictures.of_genes[f"effect_{name}"], delta[columns], atol=2e-3)
+        # The mean of 60 cells has a standard error of 0.04.
+        np.testing.assert_allclose(pictures.of_genes["effect_simulated"], shift[columns], atol=0.2)
+        assert set(pictures.coverage) == {"control", "simulated", "replicate"}
+        # Of 20 genes a share has a standard error of at most 0.11.
+        assert abs(np.mean(pictures.coverage["simulated"].astype(float)) - 0.5) < 0.25
+        assert np.mean(pictures.coverage["control"].astype(float)) < 0.2
+
+
 def test_settings_that_leave_nothing_are_refused():
     with pytest.raises(DataError, match="n_repeats=0"):
         evaluate(inputs(TRUTH), n_repeats=0)

@@ -26,6 +26,8 @@ ONLY_HOME = {
     "anndata": ["data"],
     "scanpy": ["data"],
     "accelerate": ["training", "jobs"],
+    "jinja2": ["metrics.html_report"],
+    "plotly": ["metrics.html_report"],
 }
 NEVER = [("transport", "solvers"), ("transport", "ot"), ("data", "transport"), ("metrics", "transport"),
          ("metrics", "autoencoder"), ("metrics", "training"), ("baselines", "transport")]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.html_report import as_html
 from gensim.metrics.report import as_csv, as_json, as_text, write_report
 from gensim.metrics.results import REGRESSIONS, ROWS, ConditionResult, Evaluation, Measurement, summarise
 from gensim.metrics.scores import Estimate
@@ -115,10 +116,11 @@ def test_files_are_whole_and_replace_older_ones(evaluation, tmp_path):
     folder = tmp_path / "new" / "report"
     write_report(evaluation, folder)
     (folder / "metrics.json").write_text("old")
-    report, metrics, table, figure = write_report(evaluation, folder, {"seed": 3})
+    report, metrics, table, page, figure = write_report(evaluation, folder, {"seed": 3})
     assert json.loads(metrics.read_text())["provenance"] == {"seed": 3}
     assert report.read_text() == as_text(evaluation)
     assert table.read_text() == as_csv(evaluation)
+    assert page.read_text() == as_html(evaluation, {"seed": 3})
     assert figure.read_bytes().startswith(b"\x89PNG")
-    names = ["mean_variance.png", "metrics.csv", "metrics.json", "report.txt"]
+    names = ["mean_variance.png", "metrics.csv", "metrics.json", "report.html", "report.txt"]
     assert sorted(path.name for path in folder.iterdir()) == names

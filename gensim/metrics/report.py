@@ -1,4 +1,4 @@
-"""An evaluation as files: tables and a figure for people, `metrics.json` with every number, `metrics.csv` by line."""
+"""An evaluation as files: tables, a page and a figure for people, `metrics.json` with every number, `metrics.csv`."""
 
 import csv
 import io
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from gensim.atomic import atomic_path
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.html_report import as_html
 from gensim.metrics.mean_variance import save_mean_variance
 from gensim.metrics.results import MODEL, ConditionResult, Evaluation, GroupSummary
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
@@ -30,8 +31,8 @@ def write_report(
     folder: str | Path,
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
-) -> tuple[Path, Path, Path, Path]:
-    """Write `report.txt`, `metrics.json`, `metrics.csv` and `mean_variance.png`, each whole or not at all.
+) -> tuple[Path, Path, Path, Path, Path]:
+    """Write `report.txt`, `metrics.json`, `metrics.csv`, `report.html`, `mean_variance.png`, each whole or not at all.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -40,7 +41,7 @@ def write_report(
         notes: lines that a reader of the numbers should know, such as what the latents could hold.
 
     Returns:
-        The four paths, in that order.
+        The five paths, in that order.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -49,14 +50,19 @@ def write_report(
     everything = {**as_json(evaluation, provenance), "notes": list(notes)}
     text = json.dumps(everything, indent=1, allow_nan=False) + "\n"
     report = as_text(evaluation) + "".join(f"{note}\n" for note in notes)
-    files = {"report.txt": report, "metrics.json": text, "metrics.csv": as_csv(evaluation)}
+    files = {
+        "report.txt": report,
+        "metrics.json": text,
+        "metrics.csv": as_csv(evaluation),
+        "report.html": as_html(evaluation, provenance, notes),
+    }
     for name, content in files.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
     with atomic_path(folder / FIGURE) as temporary:
         save_mean_variance((result.moments for result in evaluation.results), temporary)
-    text_path, metrics_path, table_path = (folder / name for name in files)
-    return text_path, metrics_path, table_path, folder / FIGURE
+    text_path, metrics_path, table_path, page_path = (folder / name for name in files)
+    return text_path, metrics_path, table_path, page_path, folder / FIGURE
 
 
 def as_text(evaluation: Evaluation) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.pictures import ConditionPictures
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
 from gensim.types import Condition, FloatArray
 
@@ -46,6 +47,7 @@ class ConditionResult:
         scores: normalised score by (row, metric key), of metrics that are better when lower.
         moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p
             CP10k; empty where either has a single cell. A figure shows them; they are too many for a file of numbers.
+        pictures: what a page shows of it, if asked for.
     """
 
     condition: Condition
@@ -55,6 +57,7 @@ class ConditionResult:
     measurements: Mapping[tuple[str, str], Measurement]
     scores: Mapping[tuple[str, str], Estimate]
     moments: Mapping[str, tuple[FloatArray, FloatArray]]
+    pictures: ConditionPictures | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,129 @@
+"""What the script of a page reads: every condition's values, and its pictures in base64."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.pictures import LEVELS, POPULATIONS, PROBABILITIES, ConditionPictures
+from gensim.metrics.results import MODEL, ROWS, ConditionResult, Evaluation
+from gensim.metrics.scores import Estimate
+
+MOST_PICTURED = 1_000
+"""Conditions whose pictures a page holds; 10 kB each."""
+DIGITS = 4
+
+
+class Numbered(dict[str, int]):
+    """Texts by number, in the order in which they came."""
+
+    def number(self, text: str) -> int:
+        return self.setdefault(text, len(self))
+
+
+def page_data(evaluation: Evaluation) -> dict[str, Any]:
+    """In JSON types.
+
+    A value is a number to 4 digits, or, where there is none, a string: the number of its reason in `reasons`. Pictures
+    hold little-endian arrays in base64: `genes` uint32 numbers in the list of all `genes`; `numbers` float16, one array
+    after the other in C order: places of each of `populations` (`n_places` x 2), the columns of genes in the order of
+    `gene_columns`, distributions, and coverage by each of `coverage`.
+    """
+    metrics, rows = measured_metrics(evaluation), measured_rows(evaluation)
+    reasons, genes = Numbered(), Numbered()
+    conditions = []
+    for i, result in enumerate(evaluation.results):
+        entry = _condition(result, rows, metrics, reasons)
+        if result.pictures is not None and i < MOST_PICTURED:
+            entry["pictures"] = _pictures(result.pictures, genes)
+        conditions.append(entry)
+    first = next((r.pictures for r in evaluation.results if r.pictures is not None), None)
+    return {
+        "metrics": [
+            {"key": m.key, "name": m.name, "unit": m.unit, "better": m.better, "identical": m.identical}
+            for m in metrics
+        ],
+        "rows": rows,
+        "scores": _group_scores(evaluation),
+        "conditions": conditions,
+        "reasons": list(reasons),
+        "genes": list(genes),
+        "populations": POPULATIONS,
+        "gene_columns": [] if first is None else list(first.of_genes),
+        "probabilities": PROBABILITIES.tolist(),
+        "levels": LEVELS.tolist(),
+    }
+
+
+def measured_metrics(evaluation: Evaluation) -> list[Metric]:
+    """Those of the catalogue that were asked for, in its order."""
+    found = {key for result in evaluation.results for _, key in result.measurements}
+    return [metric for metric in CATALOGUE if metric.key in found]
+
+
+def measured_rows(evaluation: Evaluation) -> list[str]:
+    """Rows that the evaluation has, in their order."""
+    found = {row for result in evaluation.results for row, _ in result.measurements}
+    return [row for row in ROWS if row in found]
+
+
+def _condition(
+    result: ConditionResult, rows: Sequence[str], metrics: Sequence[Metric], reasons: Numbered
+) -> dict[str, Any]:
+    def value(found: Any) -> float | str | None:
+        """Of a measurement or a score."""
+        if found is None:
+            return None
+        return str(reasons.number(found.reason or "not known")) if found.value is None else rounded(found.value)
+
+    def spread(row: str, key: str) -> float | None:
+        found = result.measurements.get((row, key))
+        return None if found is None or found.spread is None else rounded(found.spread, 2)
+
+    return {
+        "name": result.condition.label,
+        "seen": result.seen,
+        "cells": dict(result.cells),
+        "values": [[value(result.measurements.get((row, m.key))) for m in metrics] for row in rows],
+        "spreads": [[spread(row, m.key) for m in metrics] for row in rows],
+        "scores": [value(result.scores.get((MODEL, m.key))) for m in metrics],
+    }
+
+
+def _pictures(pictures: ConditionPictures, genes: Numbered) -> dict[str, Any]:
+    arrays = [
+        *(pictures.places[population] for population in POPULATIONS),
+        *pictures.of_genes.values(),
+        pictures.distributions,
+        *pictures.coverage.values(),
+    ]
+    return {
+        "n_places": [len(pictures.places[population]) for population in POPULATIONS],
+        "n_distributions": len(pictures.distributions),
+        "coverage": list(pictures.coverage),
+        "genes": _base64(np.array([genes.number(gene) for gene in pictures.genes], dtype="<u4")),
+        "numbers": _base64(np.concatenate([array.ravel() for array in arrays]).astype("<f2")),
+    }
+
+
+def _group_scores(evaluation: Evaluation) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of all conditions together, by row and metric."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    scores: Mapping[tuple[str, str], Estimate] = evaluation.group("all").scores
+    for (row, key), estimate in scores.items():
+        if estimate.value is not None:
+            numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+            found.setdefault(row, {})[key] = {name: None if n is None else rounded(n) for name, n in numbers.items()}
+    return found
+
+
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """To significant digits."""
+    return float(f"{value:.{digits}g}")
+
+
+def _base64(array: NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")

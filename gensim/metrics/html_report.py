@@ -1,0 +1,83 @@
+"""An evaluation as one page that asks the network for nothing: tables, and plots of any condition."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from gensim.metrics.html_data import MOST_PICTURED, measured_metrics, measured_rows, page_data
+from gensim.metrics.pictures import CELLS, GENES
+from gensim.metrics.results import Evaluation
+from gensim.metrics.scores import LEVEL, RESAMPLES
+
+SCRIPTS = ("data.js", "table.js", "plots.js", "page.js")
+ROW_MEANINGS = {
+    "no_change": "Control cells of the same context as the prediction: that the perturbation does nothing.",
+    "training_mean": "The same control cells, moved by the mean effect of the training conditions.",
+    "gaussian_map": "The same control cells, stretched by the map between Gaussians around the training mean.",
+    "nearest": "The same control cells, moved by the effect of the nearest training conditions.",
+    "ridge": "The same control cells, moved by a ridge regression's effect.",
+    "kernel_ridge": "The same control cells, moved by a kernel ridge regression's effect.",
+    "replicate": "The other half of the real cells: what repeating the experiment would reach, the ceiling.",
+    "model": "The simulated cells.",
+}
+
+
+def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None, notes: Sequence[str] = ()) -> str:
+    """The page.
+
+    Whatever stands in names of conditions, genes or notes is text: it is escaped where it is printed, and the page's
+    policy lets no script run but its own two, by their digests, and lets nothing be loaded.
+
+    Args:
+        evaluation: what `evaluate` returned; plots are there where it was asked for pictures.
+        provenance: JSON-serialisable facts, such as digests and versions.
+        notes: lines that a reader of the numbers should know.
+    """
+    environment = Environment(
+        loader=PackageLoader("gensim.metrics", "html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    library, script = f"\n{get_plotlyjs()}\n", f"\n{_script()}\n"
+    results = evaluation.results
+    return environment.get_template("page.html").render(
+        style=_package_file("page.css"),
+        library=library,
+        script=script,
+        digests=[_digest(library), _digest(script)],
+        data=page_data(evaluation),
+        evaluation=evaluation,
+        metrics=measured_metrics(evaluation),
+        rows=measured_rows(evaluation),
+        row_meanings=ROW_MEANINGS,
+        totals={name: sum(result.cells[name] for result in results) for name in results[0].cells},
+        n_pictured=sum(result.pictures is not None for result in results[:MOST_PICTURED]),
+        most_cells=CELLS,
+        most_genes=GENES,
+        level=LEVEL,
+        resamples=RESAMPLES,
+        notes=notes,
+        provenance=json.dumps(dict(provenance or {}), indent=1),
+    )
+
+
+def _script() -> str:
+    return "\n".join(_package_file(name) for name in SCRIPTS)
+
+
+def _package_file(name: str) -> str:
+    return resources.files("gensim.metrics").joinpath("html", name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """Of a script's text, as a content security policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

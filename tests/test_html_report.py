@@ -1,0 +1,116 @@
+"""The page of a report: self-contained, bounded, right to 11 bits, and safe whatever names hold."""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import json
+import re
+from importlib import resources
+
+import numpy as np
+import pytest
+from pages import EVIL, evaluation_with_pictures
+
+from gensim.metrics import html_data
+from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.html_data import page_data
+from gensim.metrics.html_report import ROW_MEANINGS, SCRIPTS, as_html
+from gensim.metrics.results import ROWS
+
+DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return evaluation_with_pictures(n_conditions=3)
+
+
+@pytest.fixture(scope="module")
+def page(evaluation):
+    return as_html(evaluation, {"seed": 1, "note": EVIL}, [f"a note, {EVIL}"])
+
+
+def without_scripts(page):
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_page_holds_scores_n_seeds_reasons_notes_and_provenance(page, evaluation):
+    text = html.unescape(re.sub(r"<[^>]+>", " ", without_scripts(page)))
+    text = " ".join(text.split())
+    for expected in (
+        "Conditions scored 3", "Seed of the evaluation 3", "Repeats 5", "never | D, 1 : no cell", "ignored: x",
+        f"a note, {EVIL}", '"seed": 1', "unseen: scores and averages of 1 conditions",
+    ):  # fmt: skip
+        assert expected in text, expected
+    estimate = evaluation.group("all").scores["model", "l2_delta"]
+    assert f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]" in text
+    assert all(metric.name in text for metric in CATALOGUE)
+    assert all(meaning in text for meaning in ROW_MEANINGS.values())
+
+
+def test_every_row_has_a_meaning():
+    assert set(ROW_MEANINGS) == set(ROWS)
+
+
+def test_names_are_text_and_no_script_but_the_pages_own_may_run(page):
+    assert EVIL not in page
+    assert EVIL in html.unescape(without_scripts(page)), "as text"
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    assert len(re.findall("<script", page)) == 3, "library, script, data"
+    allowed = re.search(r"script-src ([^;]*);", page).group(1).split()
+    assert allowed == [f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts]
+    assert "default-src 'none'" in page
+
+
+def test_page_asks_the_network_for_nothing(page):
+    body = without_scripts(page)
+    links = re.findall(r"""(?:src|href|action)\s*=\s*["']([^"']*)""", body)
+    assert links
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert "url(" not in body
+    assert "@import" not in body
+
+
+def test_data_of_the_page_are_the_evaluations(page, evaluation):
+    data = json.loads(DATA.search(page).group(1))
+    assert data == json.loads(json.dumps(page_data(evaluation)))
+    condition, result = data["conditions"][1], evaluation.results[1]
+    assert condition["name"] == EVIL
+    row, metric = data["rows"].index("model"), [m["key"] for m in data["metrics"]].index("l2_delta")
+    assert condition["values"][row][metric] == pytest.approx(result.measurements["model", "l2_delta"].value, rel=5e-4)
+    missing = data["conditions"][2]["values"][row][0]
+    assert data["reasons"][int(missing)] == "too few cells"
+    pictures, packed = result.pictures, condition["pictures"]
+    numbers = np.frombuffer(base64.b64decode(packed["numbers"]), dtype="<f2")
+    genes = np.frombuffer(base64.b64decode(packed["genes"]), dtype="<u4")
+    assert [data["genes"][gene] for gene in genes] == list(pictures.genes)
+    start = 2 * sum(packed["n_places"])
+    np.testing.assert_array_equal(numbers[:start:2][: packed["n_places"][0]], pictures.places["control"][:, 0])
+    assert data["gene_columns"][0] == "effect_real"
+    np.testing.assert_array_equal(numbers[start : start + len(genes)], pictures.of_genes["effect_real"])
+    np.testing.assert_array_equal(numbers[-19:], list(pictures.coverage.values())[-1])
+
+
+def test_a_thousand_conditions_stay_below_twenty_megabytes():
+    of_many_genes = evaluation_with_pictures(n_conditions=3, n_genes=300, n_cells=200)
+    results = tuple(of_many_genes.results[i % 3] for i in range(1000))
+    page = as_html(dataclasses.replace(of_many_genes, results=results))
+    assert len(page.encode()) < 20e6
+
+
+def test_pictures_of_the_first_conditions_are_kept_and_the_page_says_so(evaluation, monkeypatch):
+    monkeypatch.setattr(html_data, "MOST_PICTURED", 2)
+    assert ["pictures" in c for c in page_data(evaluation)["conditions"]] == [True, True, False]
+
+
+def test_an_evaluation_without_pictures_has_a_page(evaluation):
+    results = tuple(dataclasses.replace(result, pictures=None) for result in evaluation.results)
+    page = as_html(dataclasses.replace(evaluation, results=results))
+    assert "the evaluation was not asked for them" in page
+    assert not any("pictures" in c for c in json.loads(DATA.search(page).group(1))["conditions"])
+
+
+def test_scripts_and_templates_are_in_the_package():
+    files = {file.name for file in resources.files("gensim.metrics").joinpath("html").iterdir()}
+    assert files == {*SCRIPTS, "page.css", "page.html", "summary.html", "meanings.html"}
