@@ -1,4 +1,4 @@
-"""The command line `gensim`, with train, sample, evaluate, export, embed and simulate-screen."""
+"""The command line `gensim`, with train, sample, evaluate, metrics, export, embed and simulate-screen."""
 
 import argparse
 import errno
@@ -75,7 +75,18 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)"
     )
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
+    evaluate.add_argument(
+        "--metrics",
+        default="default",
+        metavar="NAME,...",
+        help="presets or keys of `gensim metrics` (default: default)",
+    )
     evaluate.set_defaults(command=_evaluate)
+
+    metrics = commands.add_parser(
+        "metrics", help="list the metrics", description="List metrics with direction, range, source and presets."
+    )
+    metrics.set_defaults(command=_metrics)
 
     export = commands.add_parser(
         "export", help="cells for other tools", description="Write simulated cells in a format that others read."
@@ -194,12 +205,19 @@ def _sample(parsed: argparse.Namespace) -> None:
 
 def _evaluate(parsed: argparse.Namespace) -> None:
     from gensim.jobs import evaluate_cells
+    from gensim.metrics.catalogue import choose
 
-    _, folder = evaluate_cells(
-        parsed.cells, parsed.run, truth=parsed.truth, controls=parsed.controls, out=parsed.out, seed=parsed.seed
-    )
+    metrics = choose(name.strip() for name in parsed.metrics.split(",") if name.strip())
+    places = {name: getattr(parsed, name) for name in ("truth", "controls", "out")}
+    _, folder = evaluate_cells(parsed.cells, parsed.run, **places, seed=parsed.seed, metrics=metrics)
     _say((folder / "report.txt").read_text())
     _say(f"report: {folder}")
+
+
+def _metrics(_: argparse.Namespace) -> None:
+    from gensim.metrics.catalogue import CATALOGUE, PRESETS, in_words
+
+    _say("\n\n".join(map(in_words, CATALOGUE)) + f"\n\npresets: {', '.join(PRESETS)}")
 
 
 def _export(parsed: argparse.Namespace) -> None:

@@ -9,8 +9,9 @@ from scipy.spatial.distance import cdist, pdist
 from gensim.data.cell_source import ArrayCells
 from gensim.errors import DataError
 from gensim.evaluate import EvaluationInputs, evaluate
-from gensim.metrics import catalogue
-from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics import comparison
+from gensim.metrics.catalogue import DEFAULT, choose
+from gensim.metrics.pairs import Sample
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
@@ -125,7 +126,7 @@ def test_what_means_do_not_show_equals_an_oracle():
     truth, prediction = gaussian(23, PERTURBED[:1], n=3), gaussian(24, PERTURBED[:1], n=10)
     prediction.x[:4, 5] = 0
     (result,) = evaluate(inputs(prediction, truth)).results
-    found = {metric.key: result.measurements["model", metric.key] for metric in CATALOGUE}
+    found = {metric.key: result.measurements["model", metric.key] for metric in DEFAULT}
     x, y = np.float64(truth.x), np.float64(prediction.x)
     expected = np.median(y.var(0, ddof=1) / x.var(0, ddof=1))
     assert found["variance_ratio"].value == pytest.approx(expected, rel=1e-9)
@@ -171,8 +172,8 @@ def test_differential_expression_is_tested_once_per_population_against_controls_
         tested.append(({cell.tobytes() for cell in x}, {cell.tobytes() for cell in controls}))
         return test(x, controls)
 
-    test = catalogue.differential_expression
-    monkeypatch.setattr(catalogue, "differential_expression", remember)
+    test = comparison.differential_expression
+    monkeypatch.setattr(comparison, "differential_expression", remember)
     prediction = gaussian(25, PERTURBED[:1], n=30)
     effects = MeanEffects(CONDITIONS[:1], EFFECTS[:1])
     evaluate(inputs(prediction, gaussian(26, PERTURBED[:1]), effects=effects), n_repeats=2, max_cells=40)
@@ -189,6 +190,39 @@ def test_differential_expression_is_tested_once_per_population_against_controls_
     assert all(half < whole for half in halves)
     pairs = [(a, b) for i, a in enumerate(halves) for b in halves[i + 1 :] if not a & b]
     assert len(pairs) == 2, "reference and replicate of a repeat share no control"
+
+
+def test_means_within_are_computed_once_per_population(monkeypatch):
+    measured = []
+
+    def remember(self, function):
+        measured.append(self)
+        return of_pairs(self, function)
+
+    of_pairs = Sample._sum_above_diagonal
+    monkeypatch.setattr(Sample, "_sum_above_diagonal", remember)
+    effects = MeanEffects(CONDITIONS[:1], EFFECTS[:1])
+    prediction, truth = gaussian(25, PERTURBED[:1], n=30), gaussian(26, PERTURBED[:1])
+    evaluate(inputs(prediction, truth, effects=effects), n_repeats=3, metrics=choose(["energy_distance_pca"]))
+    # No change, training mean and model once; reference and replicate in each of three repeats.
+    assert len(measured) == 3 + 2 * 3
+
+
+def test_metrics_of_panels_stand_beside_the_others():
+    prediction = gaussian(27, PERTURBED, n=30)
+    asked = choose(["rank", "pds_l1", "l2_delta"])
+    evaluation = evaluate(inputs(prediction), n_repeats=2, metrics=asked)
+    assert evaluation.metrics == asked
+    averages, scores = evaluation.group("all").averages, evaluation.group("all").scores
+    # Means of 30 cells lie within about .3 of their own and 1.8 or more from the other four conditions' in 20 genes.
+    for row in ("model", "replicate"):
+        assert (averages[row, "rank"].value, averages[row, "pds_l1"].value) == (0.0, 1.0)
+    # Nearly the same prediction for all, whose positions among five are nearly 0 to 4: mean 1 - 2 / 5.
+    assert averages["no_change", "pds_l1"].value == pytest.approx(0.6, abs=0.1)
+    assert scores["model", "rank"].value == pytest.approx(1.0)
+    (alone,) = evaluate(inputs(prediction, gaussian(26, PERTURBED[:1])), n_repeats=1, metrics=asked).results
+    assert "no other of this context" in alone.measurements["model", "rank"].reason
+    assert alone.measurements["model", "l2_delta"].value > 0
 
 
 def test_shared_controls_do_not_make_effects_of_nothing_correlate():

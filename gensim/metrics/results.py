@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
 from gensim.types import Condition, FloatArray
 
@@ -86,6 +86,12 @@ class Evaluation:
     seed: int
     n_repeats: int
     max_cells: int
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those that were asked for, in the order of the catalogue."""
+        keys = {key for result in self.results for _, key in result.measurements}
+        return tuple(metric for metric in CATALOGUE if metric.key in keys)
 
     def group(self, name: str) -> GroupSummary:
         return next(group for group in self.groups if group.name == name)
