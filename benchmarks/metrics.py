@@ -152,15 +152,15 @@ def pertpy(control: np.ndarray, conditions: list[np.ndarray]) -> Iterator[Way]:
 
     cells = as_anndata(control, conditions)
 
-    def run(metric: str) -> Values:
-        tool = Distance(metric=metric, obsm_key="X_pca")
+    def run(metric: str, settings: Sequence[dict]) -> Values:
+        tool, group = Distance(metric=metric, obsm_key="X_pca"), cells.obs["group"].to_numpy()
         for name in names(conditions):
-            group = cells.obs["group"].to_numpy()
-            tool(cells.obsm["X_pca"][group == CONTROL], cells.obsm["X_pca"][group == name])
-        return None  # squared distances, and a kernel of its own
+            for setting in settings:
+                tool(cells.obsm["X_pca"][group == CONTROL], cells.obsm["X_pca"][group == name], **setting)
+        return None  # with each cell and itself, so other values
 
-    yield "energy", "pertpy (squared)", lambda: run("edistance"), 1.0
-    yield "MMD, 6 widths", "pertpy (1 width x 6)", lambda: run("mmd"), 6.0
+    yield "energy", "pertpy", lambda: run("edistance", [{}]), 1.0
+    yield "MMD, CellOT's 6", "pertpy", lambda: run("mmd", [{"kernel": "rbf", "gamma": g} for g in CELLOT]), 1.0
 
 
 def names(conditions: list[np.ndarray]) -> Iterator[str]:

@@ -1,11 +1,15 @@
 """Rows of the catalogue that compare two populations as distributions."""
 
 import math
+from functools import partial
 
+from gensim.metrics import distance_variants, manifold
 from gensim.metrics.correlations import correlation_error
 from gensim.metrics.distances import energy_distance, mmd2_rbf
+from gensim.metrics.marginal_distances import mean_kolmogorov_smirnov, mean_wasserstein1
 from gensim.metrics.marginals import variance_ratio, zero_fraction_error
 from gensim.metrics.metric import ConditionMetric
+from gensim.metrics.optimal_transport import sinkhorn_divergence_pca, sliced_wasserstein1_pca, wasserstein_pca
 from gensim.metrics.two_sample import c2st_auc_forest, c2st_auc_logistic
 
 DISTRIBUTION = (
@@ -44,6 +48,127 @@ DISTRIBUTION = (
         source="Gretton et al. 2012, JMLR 13",
     ),
     ConditionMetric(
+        key="energy_biased_pca",
+        name="Energy distance, Euclidean, within-terms with each cell and itself, no square root, PCA space; never"
+        " below 0, above 0 on average for the same population",
+        function=lambda c: distance_variants.energy_biased(c.real.in_pca, c.predicted.in_pca),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="log1p CP10k",
+        space="PCA",
+        source="Székely and Rizzo 2013, J. Stat. Plan. Inference 143",
+    ),
+    ConditionMetric(
+        key="energy_sqrt_pca",
+        name="Square root of energy_biased_pca",
+        function=lambda c: distance_variants.energy_sqrt(c.real.in_pca, c.predicted.in_pca),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="(log1p CP10k)^½",
+        space="PCA",
+        source="Székely and Rizzo 2013, J. Stat. Plan. Inference 143",
+    ),
+    ConditionMetric(
+        key="energy_sq_pca",
+        name="Energy distance with squared Euclidean distances, within-terms unbiased, no square root, PCA space; "
+        "it sees means only",
+        function=lambda c: distance_variants.energy_squared(c.real.in_pca, c.predicted.in_pca),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="(log1p CP10k)²",
+        space="PCA",
+        source="scPerturb, Peidli et al. 2024, Nature Methods 21",
+    ),
+    ConditionMetric(
+        key="energy_sq_biased_pca",
+        name="Energy distance with squared Euclidean distances, within-terms with each cell and itself, PCA space:"
+        " twice the squared distance of means",
+        function=lambda c: distance_variants.energy_squared_biased(c.real.in_pca, c.predicted.in_pca),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="(log1p CP10k)²",
+        space="PCA",
+        source="CellFlow, Klein et al. 2025",
+    ),
+    ConditionMetric(
+        key="mmd2_cellot_pca",
+        name="MMD squared, within-terms with each cell and itself, Gaussian kernels gamma = 2, 1, 0.5, 0.1, 0.01, "
+        "0.005 averaged, PCA space",
+        function=lambda c: distance_variants.mmd2_cellot(c.real.in_pca, c.predicted.in_pca),
+        better="lower",
+        range=(0.0, 2.0),
+        identical=0.0,
+        unit="1",
+        space="PCA",
+        source="CellOT, Bunne et al. 2023, Nature Methods 20",
+    ),
+    ConditionMetric(
+        key="mmd2_linear_pca",
+        name="MMD squared, unbiased, linear kernel, PCA space; it sees means only",
+        function=lambda c: distance_variants.mmd2_linear(c.real.in_pca, c.predicted.in_pca),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="(log1p CP10k)²",
+        space="PCA",
+        source="Gretton et al. 2012, JMLR 13",
+    ),
+    ConditionMetric(
+        key="wasserstein1_pca",
+        name="Wasserstein-1 distance, exact, at most 500 cells of each, PCA space; the sampling noise of both adds"
+        " to it",
+        function=partial(wasserstein_pca, order=1),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="log1p CP10k",
+        space="PCA",
+        source="Peyré and Cuturi 2019, Found. Trends Mach. Learn. 11",
+        repeats=1,
+    ),
+    ConditionMetric(
+        key="wasserstein2_pca",
+        name="Wasserstein-2 distance, exact, at most 500 cells of each, PCA space; the sampling noise of both adds"
+        " to it",
+        function=partial(wasserstein_pca, order=2),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="log1p CP10k",
+        space="PCA",
+        source="Peyré and Cuturi 2019, Found. Trends Mach. Learn. 11",
+        repeats=1,
+    ),
+    ConditionMetric(
+        key="sinkhorn_div_pca",
+        name="Sinkhorn divergence, squared Euclidean cost, regularisation 0.1 of the median squared distance of "
+        "the real cells, at most 500 cells of each, PCA space",
+        function=sinkhorn_divergence_pca,
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="(log1p CP10k)²",
+        space="PCA",
+        source="Feydy et al. 2019, AISTATS",
+        repeats=1,
+    ),
+    ConditionMetric(
+        key="sliced_w1_pca",
+        name="Sliced Wasserstein-1 distance, mean over 200 random directions, PCA space; the sampling noise of "
+        "both adds to it",
+        function=sliced_wasserstein1_pca,
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="log1p CP10k",
+        space="PCA",
+        source="Bonneel et al. 2015, J. Math. Imaging Vision 51",
+    ),
+    ConditionMetric(
         key="variance_ratio",
         name="Ratio of variances, predicted / real, median over genes detected in at least 2 % of the real cells",
         function=lambda c: variance_ratio(c.real.marginals, c.predicted.marginals),
@@ -65,6 +190,77 @@ DISTRIBUTION = (
         unit="1",
         space="genes",
         source="Difference of detection rates",
+    ),
+    ConditionMetric(
+        key="wasserstein1_per_gene",
+        name="Wasserstein-1 distance of single genes, mean over genes; the sampling noise of both adds to it",
+        function=lambda c: mean_wasserstein1(c.real.x, c.predicted.x),
+        better="lower",
+        range=(0.0, math.inf),
+        identical=0.0,
+        unit="log1p CP10k",
+        space="genes",
+        source="Wasserstein distance of marginals",
+        repeats=1,
+    ),
+    ConditionMetric(
+        key="ks_per_gene",
+        name="Kolmogorov-Smirnov distance of single genes, mean over genes; the sampling noise of both adds to it",
+        function=lambda c: mean_kolmogorov_smirnov(c.real.x, c.predicted.x),
+        better="lower",
+        range=(0.0, 1.0),
+        identical=0.0,
+        unit="1",
+        space="genes",
+        source="Smirnov 1948, Ann. Math. Stat. 19",
+        repeats=1,
+    ),
+    ConditionMetric(
+        key="precision_pca",
+        name="Share of predicted cells within the 5th-neighbour ball of any real cell, PCA space; the replicate "
+        "shows what is reached",
+        function=lambda c: manifold.precision(c.real.scores, c.predicted.scores),
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="PCA",
+        source="Kynkäänniemi et al. 2019, NeurIPS",
+    ),
+    ConditionMetric(
+        key="recall_pca",
+        name="Share of real cells within the 5th-neighbour ball of any predicted cell, PCA space; the replicate "
+        "shows what is reached",
+        function=lambda c: manifold.recall(c.real.scores, c.predicted.scores),
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="PCA",
+        source="Kynkäänniemi et al. 2019, NeurIPS",
+    ),
+    ConditionMetric(
+        key="density_pca",
+        name="Mean number of 5th-neighbour balls of real cells that hold a predicted cell, divided by 5, PCA space",
+        function=lambda c: manifold.density(c.real.scores, c.predicted.scores),
+        better="nearest",
+        range=(0.0, math.inf),
+        identical=1.0,
+        unit="1",
+        space="PCA",
+        source="Naeem et al. 2020, ICML",
+    ),
+    ConditionMetric(
+        key="coverage_pca",
+        name="Share of 5th-neighbour balls of real cells that hold a predicted cell, PCA space; 31/32 is expected "
+        "of as many cells of the same population",
+        function=lambda c: manifold.coverage(c.real.scores, c.predicted.scores),
+        better="higher",
+        range=(0.0, 1.0),
+        identical=31 / 32,
+        unit="1",
+        space="PCA",
+        source="Naeem et al. 2020, ICML",
     ),
     ConditionMetric(
         key="correlation_error",
