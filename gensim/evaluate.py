@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.no_change import NoChange
@@ -208,6 +209,8 @@ def _score(
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
 
+    centroid = _training_centroid(inputs.effects, condition.control, controls)
+
     measured = Measured()
     takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric)}
     member = Member(condition, measured, targets, takes)
@@ -225,7 +228,7 @@ def _score(
         member.keep(REAL, repeat, reference)
         for row, side in rows.items():
             member.keep(row, repeat, side)
-            comparison = Comparison(reference, side, sigma2, folds)
+            comparison = Comparison(reference, side, sigma2, folds, targets, centroid)
             for metric in of_condition:
                 if metric.in_repeat(repeat):
                     measured.take(row, metric.key, metric.function, comparison)
@@ -246,6 +249,21 @@ def _score(
         gammas=rbf_gammas(sigma2) if sigma2 else None,
         moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
     )
+
+
+def _training_centroid(
+    effects: MeanEffects | None, control: Condition, controls: ControlMeans
+) -> NDArray[np.float64] | None:
+    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context.
+
+    Where training had none of this context, the average is over all of its conditions.
+    """
+    if effects is None or not effects.conditions:
+        return None
+    own = [k for k, condition in enumerate(effects.conditions) if condition.control == control]
+    delta = effects.delta if effects.plain is None else effects.plain
+    average: NDArray[np.float64] = delta[own or slice(None)].mean(axis=0, dtype=np.float64)
+    return controls.whole(control) + average
 
 
 def _fixed_rows(

@@ -225,6 +225,17 @@ def test_metrics_of_panels_stand_beside_the_others():
     assert alone.measurements["model", "l2_delta"].value > 0
 
 
+def test_the_training_centroid_is_that_of_the_context():
+    elsewhere = Condition(("P9",), (("donor", "D"),))
+    effects = MeanEffects((*CONDITIONS[:2], elsewhere), np.concatenate([EFFECTS[:2], 9 + 0 * EFFECTS[:1]]))
+    prediction, truth = gaussian(28, PERTURBED[2:3], n=40), gaussian(29, PERTURBED[2:3], n=3)
+    asked = choose(["pearson_systema"])
+    (result,) = evaluate(inputs(prediction, truth, effects=effects), n_repeats=1, metrics=asked).results
+    reference = CONTROLS.x.mean(0, dtype=float) + EFFECTS[:2].mean(0, dtype=float)
+    expected = np.corrcoef(truth.x.mean(0, dtype=float) - reference, prediction.x.mean(0, dtype=float) - reference)
+    assert result.measurements["model", "pearson_systema"].value == pytest.approx(expected[0, 1], rel=1e-6)
+
+
 def test_shared_controls_do_not_make_effects_of_nothing_correlate():
     """Without any effect and with few controls, effects taken against one control mean would correlate by about 0.8."""
     contexts = [(("donor", f"D{i}"),) for i in range(15)]

@@ -1,6 +1,6 @@
 """What a metric is a function of: the real and the predicted cells of one condition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,7 @@ from gensim.errors import NotComputable
 from gensim.metrics.differential_expression import DifferentialExpression, differential_expression
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.pairs import Sample
-from gensim.types import FloatArray
+from gensim.types import FloatArray, IntArray
 
 GENES_BLOCK = 1024
 ONE_CONTROL = "the context has 1 held-back control cell; an effect needs two halves of controls"
@@ -69,9 +69,14 @@ class Comparison:
         real, predicted: the populations.
         sigma2: squared kernel width of MMD; None where there is none.
         seed: of what a metric draws, such as folds.
+        targets: columns of the genes that the condition perturbs.
+        training_centroid: (G,) average over the training conditions of the context of their mean cell; None where
+            there is none.
     """
 
     real: Side
     predicted: Side
     sigma2: float | None
     seed: int
+    targets: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    training_centroid: NDArray[np.float64] | None = None

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
-from gensim.metrics.distances import NotComputable
+from gensim.errors import NotComputable
 from gensim.seeding import numpy_generator
 from gensim.types import Condition, FloatArray, blocks
 
 FALSE_DISCOVERY_RATE = 0.05
 GENES_AT_ONCE = 512
+NO_GENE = "no gene is differentially expressed in the real cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,17 @@ class DifferentialExpression:
         """Genes with a false discovery rate below 0.05, the largest |log2 fold change| first, then in their order."""
         genes = np.flatnonzero(self.fdr < FALSE_DISCOVERY_RATE)
         return genes[np.argsort(-np.abs(self.log2_fold_change[genes]), kind="stable")]
+
+    def top(self, n: int) -> NDArray[np.int64]:
+        """At most n of the significant genes: the smallest false discovery rate first, then as in `significant`.
+
+        Raises:
+            NotComputable: no gene is significant.
+        """
+        genes = self.significant
+        if not len(genes):
+            raise NotComputable(NO_GENE)
+        return genes[np.argsort(self.fdr[genes], kind="stable")][:n]
 
 
 def differential_expression(x: FloatArray, controls: FloatArray) -> DifferentialExpression:
@@ -76,7 +88,7 @@ def des(real: DifferentialExpression, predicted: DifferentialExpression) -> floa
     """
     wanted = real.significant
     if not len(wanted):
-        raise NotComputable("no gene is differentially expressed in the real cells")
+        raise NotComputable(NO_GENE)
     return len(np.intersect1d(wanted, predicted.significant[: len(wanted)])) / len(wanted)
 
 
