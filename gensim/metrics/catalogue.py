@@ -26,6 +26,10 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "distribution": tuple(metric.key for metric in DISTRIBUTION),
     "effect": tuple(metric.key for metric in (*EFFECT, *PANEL)),
     "de": tuple(metric.key for metric in EXPRESSION),
+    "vcc2025": ("mae_delta", "pds_l1", "des_wilcoxon"),
+    "vcc2026": ("pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae"),
+    "cole2026": ("l2_delta", "pearson_delta", "auprc_lfc"),
+    "systema": ("pearson_systema", "centroid_accuracy", "pearson_delta", "pearson_delta_top20"),
     "all": tuple(metric.key for metric in CATALOGUE),
 }  # fmt: skip
 """Keys by name; what published comparisons and challenges report, and what takes seconds (`default`)."""

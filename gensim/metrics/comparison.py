@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.errors import NotComputable
-from gensim.metrics.differential_expression import DifferentialExpression, differential_expression
+from gensim.metrics.challenge_2026 import Table2026, bulk
+from gensim.metrics.differential_expression import DifferentialExpression, corrected, rank_sum_p
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.pairs import Sample
 from gensim.types import FloatArray, IntArray
@@ -55,10 +56,25 @@ class Side:
         return self.marginals.mean - self.control_mean
 
     @cached_property
-    def differential_expression(self) -> DifferentialExpression:
+    def delta_2026(self) -> NDArray[np.float64]:
+        """Difference of bulk profiles of the Virtual Cell Challenge of 2026."""
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
-        return differential_expression(self.x, self.controls)
+        return bulk(self.x) - bulk(self.controls)
+
+    @cached_property
+    def rank_sum_p(self) -> NDArray[np.float64]:
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return rank_sum_p(self.x, self.controls)
+
+    @cached_property
+    def differential_expression(self) -> DifferentialExpression:
+        return corrected(self.rank_sum_p, self.x, self.controls)
+
+    @cached_property
+    def tested_2026(self) -> Table2026:
+        return Table2026.of(self.rank_sum_p, self.x, self.controls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,12 +59,22 @@ def differential_expression(x: FloatArray, controls: FloatArray) -> Differential
 
     Source: Virtual Cell Challenge 2025 (Roohani et al. 2025, Cell 188); Benjamini and Hochberg 1995, JRSS B 57.
     """
+    return corrected(rank_sum_p(x, controls), x, controls)
+
+
+def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
+    """(G,) p of the test of `differential_expression`, with its arguments and errors, before the correction."""
     if not (len(x) and len(controls)):
         raise NotComputable(f"a test of {len(x)} cells against {len(controls)} control cells needs cells on both sides")
     p = np.empty(x.shape[1])
     for genes in blocks(x.shape[1], GENES_AT_ONCE):
         pair = [cells[:, genes].astype(np.float64) for cells in (x, controls)]  # SciPy's p has the cells' precision
         p[genes] = mannwhitneyu(*pair, method="asymptotic", axis=0).pvalue
+    return p
+
+
+def corrected(p: NDArray[np.float64], x: FloatArray, controls: FloatArray) -> DifferentialExpression:
+    """What `differential_expression` makes of p and of the means of the cells."""
     mean, control_mean = (np.maximum(np.expm1(c.mean(axis=0, dtype=np.float64)), 0.0) for c in (x, controls))
     with np.errstate(divide="ignore", invalid="ignore"):
         fold_change = np.where((mean == 0) & (control_mean == 0), 0.0, np.log2(mean / control_mean))

@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 
 from gensim.errors import NotComputable
 from gensim.metrics.panel import Panel
+from gensim.types import IntArray
 
 Vector = NDArray[np.float64]
 Distance = Literal["cityblock", "euclidean", "cosine"]
@@ -32,6 +33,23 @@ def pds(panel: Panel, k: int, distance: Distance) -> float:
     return 1 - _position(distances, k) / len(panel)
 
 
+def pds_2026(panel: Panel, k: int) -> float:
+    """PDS_k = 1 - r / (K - 1), by cosine distance of effects, with r the position from 0 and ties sharing theirs.
+
+    The genes that condition k perturbs are left out; the distance to or from a vector of 0 is 1.
+
+    Returns:
+        Between 0 and 1; 0.5 by chance.
+
+    Source: Virtual Cell Challenge 2026, The vcc2026 metric suite, section 1.
+    """
+    genes = _genes(panel, k)
+    vector, among = panel.predicted[k, genes], panel.real[:, genes]
+    norms = np.linalg.norm(among, axis=1) * np.linalg.norm(vector)
+    similarity = np.divide(among @ vector, norms, out=np.zeros(len(panel)), where=norms > 0)
+    return 1 - _shared_position(1 - similarity, k) / (len(panel) - 1)
+
+
 def rank_of_prediction(panel: Panel, k: int) -> float:
     """Position, from 0, of prediction k among all predictions by Euclidean distance to real condition k, over K - 1.
 
@@ -41,10 +59,7 @@ def rank_of_prediction(panel: Panel, k: int) -> float:
 
     Source: PerturBench (Wu et al. 2024), rank metric.
     """
-    distances = cdist(panel.predicted, panel.real[k][None])[:, 0]
-    own = distances[k]
-    tied = (distances == own).sum() - 1
-    return float((distances < own).sum() + tied / 2) / (len(panel) - 1)
+    return _shared_position(cdist(panel.predicted, panel.real[k][None])[:, 0], k) / (len(panel) - 1)
 
 
 def centroid_accuracy(panel: Panel, k: int) -> float:
@@ -60,14 +75,25 @@ def centroid_accuracy(panel: Panel, k: int) -> float:
 
 
 def _distances(among: Vector, vector: Vector, panel: Panel, k: int, distance: Distance) -> Vector:
-    genes = np.setdiff1d(np.arange(among.shape[1]), panel.targets[k])
-    if not len(genes):
-        raise NotComputable("the condition perturbs all genes, so none is left to compare")
+    genes = _genes(panel, k)
     among, vector = among[:, genes], vector[genes]
     if distance == "cosine" and not (vector.any() and among.any(axis=1).all()):
         raise NotComputable("an effect is 0 on all genes, so it has no direction")
     return np.asarray(cdist(among, vector[None], distance)[:, 0])
 
 
+def _genes(panel: Panel, k: int) -> IntArray:
+    """Columns of the genes that condition k does not perturb."""
+    genes = np.setdiff1d(np.arange(panel.real.shape[1]), panel.targets[k])
+    if not len(genes):
+        raise NotComputable("the condition perturbs all genes, so none is left to compare")
+    return genes
+
+
 def _position(distances: Vector, k: int) -> int:
     return int(np.flatnonzero(np.argsort(distances, kind="stable") == k)[0])
+
+
+def _shared_position(distances: Vector, k: int) -> float:
+    """From 0; ties share their average position."""
+    return float((distances < distances[k]).sum() + ((distances == distances[k]).sum() - 1) / 2)

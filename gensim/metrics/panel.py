@@ -11,7 +11,7 @@ from gensim.metrics.metric import Metric
 from gensim.types import IntArray
 
 Vector = NDArray[np.float64]
-Vectors = Literal["mean", "delta"]
+Vectors = Literal["mean", "delta", "delta_2026"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from gensim.metrics.discrimination import centroid_accuracy, pds, rank_of_prediction
+from gensim.metrics.discrimination import centroid_accuracy, pds, pds_2026, rank_of_prediction
 from gensim.metrics.panel import PanelMetric
 
 PANEL = (
@@ -43,6 +43,19 @@ PANEL = (
         unit="1",
         space="genes",
         source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
+    ),
+    PanelMetric(
+        key="pds_cosine_2026",
+        name="Perturbation discrimination score, 1 - rank / (K - 1) by cosine distance of effects of bulk profiles "
+        "log(1 + 5e4 share), cells weighted equally; ties share their average rank; the two effects share no control",
+        takes="delta_2026",
+        function=pds_2026,
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Virtual Cell Challenge 2026, The vcc2026 metric suite, section 1",
     ),
     PanelMetric(
         key="rank",
