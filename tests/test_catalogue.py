@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from gensim.cli import main
 from gensim.errors import ConfigError
-from gensim.metrics.catalogue import CATALOGUE, DEFAULT, PRESETS, choose, in_words
+from gensim.metrics.catalogue import CATALOGUE, DEFAULT, PRESETS, ConditionMetric, choose, in_words
+from gensim.metrics.comparison import Comparison, Side
 
 KEYS = [metric.key for metric in CATALOGUE]
 
@@ -58,3 +60,19 @@ def test_the_command_lists_every_metric(capsys):
 def test_a_mistyped_metric_ends_the_command_before_anything_is_read(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "none.zarr"), "--run", str(tmp_path), "--metrics", "energy"]) == 2
     assert "no metric or preset is called 'energy'" in capsys.readouterr().err
+
+
+def test_every_metric_of_two_equal_populations_is_near_its_stated_value():
+    """Each population is a sample of one distribution; the limits are what sampling noise of 200 cells allows."""
+    rng = np.random.default_rng(1)
+    effect = np.where(np.arange(30) < 15, rng.normal(0, 0.8, 30), 0.0)
+    controls = rng.normal(2, 0.4, size=(2, 200, 30)).astype(np.float32)
+    cells = (rng.normal(2, 0.4, size=(2, 200, 30)) + effect).astype(np.float32)
+    sides = [Side(x, x[:, :5], c.mean(0, dtype=float), c) for x, c in zip(cells, controls, strict=True)]
+    comparison = Comparison(*sides, 3.0, 0, training_centroid=np.full(30, 2.0))
+    # Noise adds to these, more than to the others: 5 dimensions, and 30 genes at once.
+    allowed = {"wasserstein1_pca": 0.6, "wasserstein2_pca": 0.6, "l2_delta": 0.3}
+    for metric in [metric for metric in CATALOGUE if isinstance(metric, ConditionMetric)]:
+        value = metric.function(comparison)
+        assert metric.range[0] - 0.05 <= value <= metric.range[1], metric.key
+        assert value == pytest.approx(metric.identical, abs=allowed.get(metric.key, 0.15)), metric.key
