@@ -1,7 +1,7 @@
 """The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,14 @@ from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
-from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric
+from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric, PooledMetric
 from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.measured import Measured
-from gensim.metrics.panel_measurement import Member, measure_panels
+from gensim.metrics.panel_measurement import Member, measure_panels, pooled
 from gensim.metrics.results import (
     GAUSSIAN_MAP,
     MODEL,
@@ -29,6 +29,7 @@ from gensim.metrics.results import (
     TRAINING_MEAN,
     ConditionResult,
     Evaluation,
+    GroupSummary,
     summarise,
 )
 from gensim.metrics.space import MetricSpace
@@ -129,7 +130,7 @@ def evaluate(
     drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics) for c in scored]
     measure_panels([draft.member for draft in drafts], of_panels, REAL, ROWS, n_repeats)
     results = tuple(draft.result(metrics) for draft in drafts)
-    groups = summarise(results, seed)
+    groups = tuple(_with_pooled(group, drafts, metrics, n_repeats) for group in summarise(results, seed))
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
 
@@ -183,6 +184,18 @@ class _Draft:
         )
 
 
+def _with_pooled(
+    group: GroupSummary, drafts: Sequence[_Draft], metrics: Sequence[Metric], n_repeats: int
+) -> GroupSummary:
+    """The summary of all, seen or unseen conditions, with the metrics that have one value for them together."""
+    wanted = {"seen": True, "unseen": False}.get(group.name)
+    members = [draft.member for draft in drafts if wanted is None or draft.seen is wanted]
+    of_all = [metric for metric in metrics if isinstance(metric, PooledMetric)]
+    known = {name for member in members for _, name, _ in (*member.vectors, *member.reasons)} | {REPLICATE}
+    found = pooled(members, of_all, REAL, [row for row in ROWS if row in known], n_repeats)
+    return replace(group, averages={**group.averages, **found})
+
+
 def _score(
     inputs: EvaluationInputs,
     condition: Condition,
@@ -208,11 +221,10 @@ def _score(
     rows = dict(_fixed_rows(inputs, condition, controls, tested_against.whole, predicted_rows, control_rows))
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
-
     centroid = _training_centroid(inputs.effects, condition.control, controls)
 
     measured = Measured()
-    takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric)}
+    takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)}
     member = Member(condition, measured, targets, takes)
     of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
     for repeat in range(n_repeats):
@@ -234,7 +246,8 @@ def _score(
                     measured.take(row, metric.key, metric.function, comparison)
     if REPLICATE not in rows:
         few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
-        measured.reasons.update({(REPLICATE, metric.key): few for metric in metrics})
+        of_one = [metric for metric in metrics if not isinstance(metric, PooledMetric)]
+        measured.reasons.update({(REPLICATE, metric.key): few for metric in of_one})
     return _Draft(
         member=member,
         seen=None if inputs.effects is None else condition in inputs.effects.conditions,

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from gensim import jobs
 from gensim.cli import main
 from gensim.errors import ConfigError
 from gensim.metrics.catalogue import CATALOGUE, DEFAULT, PRESETS, ConditionMetric, choose, in_words
@@ -55,6 +56,22 @@ def test_the_command_lists_every_metric(capsys):
     assert math.isinf(CATALOGUE[0].range[1])
     assert "energy_distance_pca: lower is better, 0 to inf, unit log1p CP10k, in PCA" in listed
     assert "variance_ratio: nearest to 1 is better" in listed
+
+
+def test_the_command_asks_for_presets_and_keys(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def remember(cells, run, *, metrics, **_):
+        asked.append([metric.key for metric in metrics])
+        return None, tmp_path
+
+    (tmp_path / "report.txt").write_text("the report")
+    monkeypatch.setattr(jobs, "evaluate_cells", remember)
+    command = ["evaluate", "cells.zarr", "--run", "run"]
+    assert main([*command, "--metrics", "vcc2025, rank,"]) == 0
+    assert main(command) == 0
+    assert asked == [["mae_delta", "des_wilcoxon", "pds_l1", "rank"], [metric.key for metric in DEFAULT]]
+    assert "the report" in capsys.readouterr().out
 
 
 def test_a_mistyped_metric_ends_the_command_before_anything_is_read(tmp_path, capsys):

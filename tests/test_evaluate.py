@@ -12,6 +12,7 @@ from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics import comparison
 from gensim.metrics.catalogue import DEFAULT, choose
 from gensim.metrics.pairs import Sample
+from gensim.metrics.report import as_text
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
@@ -223,6 +224,32 @@ def test_metrics_of_panels_stand_beside_the_others():
     (alone,) = evaluate(inputs(prediction, gaussian(26, PERTURBED[:1])), n_repeats=1, metrics=asked).results
     assert "no other of this context" in alone.measurements["model", "rank"].reason
     assert alone.measurements["model", "l2_delta"].value > 0
+
+
+def test_a_pooled_metric_has_one_value_per_group():
+    effects = MeanEffects(CONDITIONS[:2], EFFECTS[:2])
+    prediction, truth = gaussian(30, PERTURBED, n=80), gaussian(31, PERTURBED, n=80)
+    evaluation = evaluate(inputs(prediction, truth, effects=effects), n_repeats=2, metrics=choose(["deg_macro_f1"]))
+    assert [metric.key for metric in evaluation.metrics] == ["deg_macro_f1"]
+    for group, n in (("all", 5), ("seen", 2), ("unseen", 3)):
+        averages = evaluation.group(group).averages
+        assert averages["model", "deg_macro_f1"].value > 0.7
+        assert (averages["model", "deg_macro_f1"].n, averages["model", "deg_macro_f1"].low) == (n, None)
+        assert averages["no_change", "deg_macro_f1"].value < 0.4
+    assert evaluation.group("unseen").averages["training_mean", "deg_macro_f1"].value < 0.6
+    assert "deg_macro_f1" in as_text(evaluation)
+    few = evaluate(inputs(prediction, gaussian(32, PERTURBED, n=3)), n_repeats=1, metrics=choose(["deg_macro_f1"]))
+    averages = few.group("all").averages
+    assert "3 cells against" in averages["model", "deg_macro_f1"].reason
+    assert averages["replicate", "deg_macro_f1"].value is None
+
+
+def test_metrics_without_scores_can_be_asked_for_alone():
+    evaluation = evaluate(inputs(gaussian(33, PERTURBED)), n_repeats=1, metrics=choose(["pearson_delta", "pds_cosine"]))
+    assert evaluation.group("all").scores == {}
+    text = as_text(evaluation)
+    assert "pds_cosine ↑" in text
+    assert "all: scores" not in text
 
 
 def test_the_training_centroid_is_that_of_the_context():

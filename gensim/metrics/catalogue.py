@@ -9,15 +9,15 @@ from gensim.metrics.distribution_rows import DISTRIBUTION
 from gensim.metrics.effect_rows import EFFECT
 from gensim.metrics.expression_rows import EXPRESSION
 from gensim.metrics.metric import ConditionMetric, Metric
-from gensim.metrics.panel import PanelMetric
-from gensim.metrics.panel_rows import PANEL
+from gensim.metrics.panel import PanelMetric, PooledMetric
+from gensim.metrics.panel_rows import PANEL, POOLED
 
 __all__ = [
     "CATALOGUE", "DEFAULT", "PRESETS", "Comparison", "ConditionMetric", "Metric", "Mmd", "NotComputable", "PanelMetric",
-    "Side", "choose", "in_words",
+    "PooledMetric", "Side", "choose", "in_words",
 ]  # fmt: skip
 
-CATALOGUE: tuple[Metric, ...] = (*DISTRIBUTION, *EFFECT, *EXPRESSION, *PANEL)
+CATALOGUE: tuple[Metric, ...] = (*DISTRIBUTION, *EFFECT, *EXPRESSION, *PANEL, *POOLED)
 PRESETS: dict[str, tuple[str, ...]] = {
     "default": (
         "energy_distance_pca", "energy_distance_genes", "mmd2_rbf_pca", "variance_ratio", "zero_fraction_error",
@@ -25,10 +25,10 @@ PRESETS: dict[str, tuple[str, ...]] = {
     ),
     "distribution": tuple(metric.key for metric in DISTRIBUTION),
     "effect": tuple(metric.key for metric in (*EFFECT, *PANEL)),
-    "de": tuple(metric.key for metric in EXPRESSION),
+    "de": tuple(metric.key for metric in (*EXPRESSION, *POOLED)),
     "vcc2025": ("mae_delta", "pds_l1", "des_wilcoxon"),
     "vcc2026": ("pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae"),
-    "cole2026": ("l2_delta", "pearson_delta", "auprc_lfc"),
+    "cole2026": ("l2_delta", "pearson_delta", "auprc_lfc", "deg_macro_f1"),
     "systema": ("pearson_systema", "centroid_accuracy", "pearson_delta", "pearson_delta_top20"),
     "all": tuple(metric.key for metric in CATALOGUE),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from gensim.metrics.challenge_2026 import Table2026, bulk
 from gensim.metrics.differential_expression import DifferentialExpression, corrected, rank_sum_p
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.pairs import Sample
+from gensim.metrics.response_classes import response_classes
 from gensim.types import FloatArray, IntArray
 
 GENES_BLOCK = 1024
@@ -61,6 +62,12 @@ class Side:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return bulk(self.x) - bulk(self.controls)
+
+    @cached_property
+    def response_classes(self) -> NDArray[np.float64]:
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return response_classes(self.marginals, GeneMarginals.of(self.controls))
 
     @cached_property
     def rank_sum_p(self) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from gensim.metrics.metric import Metric
 from gensim.types import IntArray
 
 Vector = NDArray[np.float64]
-Vectors = Literal["mean", "delta", "delta_2026"]
+Vectors = Literal["mean", "delta", "delta_2026", "response_classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +43,16 @@ class PanelMetric(Metric):
 
     takes: Vectors
     function: Callable[[Panel, int], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledMetric(Metric):
+    """One that has a single value for all conditions, of all contexts.
+
+    Args:
+        takes: as in `PanelMetric`.
+        function: the value of a panel of two or more conditions.
+    """
+
+    takes: Vectors
+    function: Callable[[Panel], float]

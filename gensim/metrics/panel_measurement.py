@@ -8,9 +8,11 @@ import numpy as np
 from gensim.errors import NotComputable
 from gensim.metrics.comparison import Side
 from gensim.metrics.measured import Measured
-from gensim.metrics.panel import Panel, PanelMetric, Vector, Vectors
+from gensim.metrics.panel import Panel, PanelMetric, PooledMetric, Vector, Vectors
+from gensim.metrics.scores import Estimate
 from gensim.types import Condition, IntArray
 
+NO_INTERVAL = "one value for all conditions together has no interval over conditions"
 Place = tuple[Vectors, str, int]
 """Which vector, row, repeat."""
 
@@ -59,12 +61,42 @@ def measure_panels(
                     _measure(group, wanted, [(name, real, repeat), (name, row, repeat)], row)
 
 
+def pooled(
+    members: Sequence[Member], metrics: Sequence[PooledMetric], real: str, rows: Sequence[str], n_repeats: int
+) -> dict[tuple[str, str], Estimate]:
+    """Values of pooled metrics by row and key, averages over the repeats; arguments as in `measure_panels`."""
+    found = {}
+    for metric in metrics:
+        for row in rows:
+            values: list[float] = []
+            reasons: set[str] = set()
+            n = 0
+            for repeat in range(n_repeats):
+                places = [(metric.takes, name, repeat) for name in (real, row)]
+                present, panel = _panel(members, places)
+                reasons |= {m.reasons[place] for m in members for place in places if place in m.reasons}
+                if panel is not None and metric.in_repeat(repeat):
+                    values.append(metric.function(panel))
+                    n = len(present)
+            if values:
+                found[row, metric.key] = Estimate(float(np.mean(values)), None, None, n, NO_INTERVAL)
+            else:
+                why = "; ".join(sorted(reasons)) or "fewer than 2 conditions have such cells"
+                found[row, metric.key] = Estimate(None, None, None, 0, why)
+    return found
+
+
+def _panel(members: Sequence[Member], places: Sequence[Place]) -> tuple[list[Member], Panel | None]:
+    """Those that have both vectors, and their panel, of two or more."""
+    present = [member for member in members if all(place in member.vectors for place in places)]
+    if len(present) < 2:
+        return present, None
+    real, predicted = (np.stack([member.vectors[place] for member in present]) for place in places)
+    return present, Panel(real, predicted, [member.targets for member in present])
+
+
 def _measure(group: list[Member], metrics: list[PanelMetric], places: list[Place], row: str) -> None:
-    present = [member for member in group if all(place in member.vectors for place in places)]
-    panel = None
-    if len(present) > 1:
-        real, predicted = (np.stack([member.vectors[place] for member in present]) for place in places)
-        panel = Panel(real, predicted, [member.targets for member in present])
+    present, panel = _panel(group, places)
     for metric in metrics:
         for k, member in enumerate(present):
             member.measured.take(row, metric.key, _value, metric, panel, k)

@@ -3,7 +3,8 @@
 from functools import partial
 
 from gensim.metrics.discrimination import centroid_accuracy, pds, pds_2026, rank_of_prediction
-from gensim.metrics.panel import PanelMetric
+from gensim.metrics.macro_f1 import macro_f1
+from gensim.metrics.panel import PanelMetric, PooledMetric
 
 PANEL = (
     PanelMetric(
@@ -82,5 +83,20 @@ PANEL = (
         unit="1",
         space="genes",
         source="Systema, Viñas Torné et al. 2025, Nature Biotechnology",
+    ),
+)
+POOLED = (
+    PooledMetric(
+        key="deg_macro_f1",
+        name="F1 of down, unchanged and up (t-test against controls, Benjamini-Hochberg 0.05) over conditions of more "
+        "than 30 cells, mean over the classes that a gene has, then over genes; one value for all conditions",
+        takes="response_classes",
+        function=macro_f1,
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Cole et al. 2026",
     ),
 )

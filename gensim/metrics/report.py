@@ -73,7 +73,8 @@ def as_text(evaluation: Evaluation) -> str:
     notes: Notes = {}
     for group in evaluation.groups:
         console.print(_table(f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes))
-        console.print(_table(f"{group.name}: scores", group.scores, group, notes))
+        if group.scores:
+            console.print(_table(f"{group.name}: scores", group.scores, group, notes))
     for note, number in notes.items():
         console.print(f"[{number}] {note}")
     for metric in evaluation.metrics:

@@ -59,7 +59,7 @@ class ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """Averages and normalised scores over a group of conditions, by (row, metric key)."""
+    """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key)."""
 
     name: str
     n_conditions: int
@@ -91,6 +91,7 @@ class Evaluation:
     def metrics(self) -> tuple[Metric, ...]:
         """Those that were asked for, in the order of the catalogue."""
         keys = {key for result in self.results for _, key in result.measurements}
+        keys |= {key for group in self.groups for _, key in group.averages}
         return tuple(metric for metric in CATALOGUE if metric.key in keys)
 
     def group(self, name: str) -> GroupSummary:
