@@ -53,7 +53,7 @@ from gensim.data.write_simulated_screen import write_simulated_screen
 from gensim.errors import GensimError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.jobs import train
-from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.catalogue import DEFAULT
 from gensim.metrics.results import MODEL, NO_CHANGE, REPLICATE, ROWS, TRAINING_MEAN
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
@@ -230,7 +230,7 @@ def run_all(tasks: Sequence[Task], workers: int) -> tuple[dict[Task, dict], dict
             task, error = running[future], future.exception()
             if error is None:
                 results[task] = future.result()
-                outcome = f"score {judged(results[task], MODEL, CATALOGUE[0].key)}, {results[task]['seconds']} s"
+                outcome = f"score {judged(results[task], MODEL, DEFAULT[0].key)}, {results[task]['seconds']} s"
             else:
                 outcome = failures[task] = in_words(error)
             print(f"[{number}/{len(running)}] {task.name}: {outcome}", flush=True)
@@ -336,7 +336,7 @@ def lead(result: dict, metric: str) -> float | None:
 
 def summarise(results: dict[Task, dict]) -> dict:
     """Reference rows, variants and factors of one data set, over its seeds."""
-    metrics = [metric.key for metric in CATALOGUE]
+    metrics = [metric.key for metric in DEFAULT]
     seeds = sorted({task.seed for task in results})
     by_variant: dict[Variant, dict[int, dict]] = {}
     for task, result in results.items():
@@ -390,7 +390,7 @@ def show(report: dict) -> None:
         for row, cells in found["references"].items():
             shown.add_row(row, "", "", "", *(text(cells[m]) for m in SHOWN), end_section=row == REPLICATE)
         for v in found["variants"]:
-            cells = [*(text(v["model"][m]) for m in SHOWN), text(v["lead"][CATALOGUE[0].key])]
+            cells = [*(text(v["model"][m]) for m in SHOWN), text(v["lead"][DEFAULT[0].key])]
             speed = [f"{v['seconds_training']['mean']:.1f}", f"{v['cells_per_second']['mean']:,.0f}"]
             names = (v["transport"], v["source"], v["coupling"], v["backbone"])
             shown.add_row(*names, *cells, *speed, " ".join(v["step_kept"]))

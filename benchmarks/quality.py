@@ -19,7 +19,7 @@ from summary_table import show
 from gensim.config import Config, load_config
 from gensim.data.request import Request, request_of
 from gensim.jobs import evaluate_cells, train
-from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.results import MODEL, ROWS, TRAINING_MEAN, Evaluation
 from gensim.simulate import Controls
 from gensim.simulator import Simulator
@@ -64,7 +64,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def one_seed(config: Config, folder: Path, device: str, metrics: Sequence[Metric] = CATALOGUE) -> dict:
+def one_seed(config: Config, folder: Path, device: str, metrics: Sequence[Metric] = DEFAULT) -> dict:
     """Everything about one run: values per row and metric, scores, times."""
     started = time.perf_counter()
     run = train(config, device=device)
@@ -114,7 +114,7 @@ def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float |
 
 def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
     """condition -> row -> metric -> value, of the energy distances and the effect."""
-    keys = [metric.key for metric in CATALOGUE if metric.key.startswith("energy_distance")] + ["l2_delta"]
+    keys = [metric.key for metric in DEFAULT if metric.key.startswith("energy_distance")] + ["l2_delta"]
     rows = [row for row in ROWS if any(name == row for name, _ in evaluation.group("all").averages)]
     return {
         r.condition.label: {row: {key: r.measurements[row, key].value for key in keys} for row in rows}

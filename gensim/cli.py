@@ -1,4 +1,4 @@
-"""The command line `gensim`, with train, sample, evaluate, compare-predictions, export, embed and simulate-screen."""
+"""The command line `gensim`: train, sample, evaluate, compare-predictions, metrics, export, embed, simulate-screen."""
 
 import argparse
 import errno
@@ -94,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
     evaluate.add_argument(
+        "--metrics",
+        default="default",
+        metavar="NAME,...",
+        help="presets or keys of `gensim metrics` (default: default)",
+    )
+    evaluate.add_argument(
         "--require",
         action="append",
         default=[],
@@ -111,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("second", type=Path, help="the same of the other")
     compare.add_argument("--out", type=Path, metavar="FILE", help="write the numbers here, as JSON")
     compare.set_defaults(command=_compare)
+
+    metrics = commands.add_parser(
+        "metrics", help="list the metrics", description="List metrics with direction, range, source and presets."
+    )
+    metrics.set_defaults(command=_metrics)
 
     export = commands.add_parser(
         "export", help="cells for other tools", description="Write simulated cells in a format that others read."
@@ -228,11 +239,12 @@ def _sample(parsed: argparse.Namespace) -> None:
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
-    from gensim.metrics.catalogue import CATALOGUE
+    from gensim.metrics.catalogue import choose
     from gensim.metrics.requirements import Requirement
 
-    required = [Requirement.parse(text, [metric.key for metric in CATALOGUE]) for text in parsed.require]
-    options = {"truth": parsed.truth, "controls": parsed.controls, "out": parsed.out, "seed": parsed.seed}
+    metrics = choose(name.strip() for name in parsed.metrics.split(",") if name.strip())
+    required = [Requirement.parse(text, [metric.key for metric in metrics]) for text in parsed.require]
+    options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed")} | {"metrics": metrics}
     if parsed.run is not None:
         from gensim.jobs import evaluate_cells
 
@@ -265,6 +277,12 @@ def _compare(parsed: argparse.Namespace) -> None:
     if parsed.out is not None:
         write_json(parsed.out, as_json(differences))
     _say(as_text(differences, str(parsed.first), str(parsed.second)))
+
+
+def _metrics(_: argparse.Namespace) -> None:
+    from gensim.metrics.catalogue import CATALOGUE, PRESETS, in_words
+
+    _say("\n\n".join(map(in_words, CATALOGUE)) + f"\n\npresets: {', '.join(PRESETS)}")
 
 
 def _export(parsed: argparse.Namespace) -> None:

@@ -36,6 +36,10 @@ class UnmetError(GensimError, RuntimeError):
     """A prediction falls short of what was required of it."""
 
 
+class NotComputable(GensimError, ValueError):
+    """A metric has no value for these cells; the text is the reason, which a report carries in place of the number."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suggestion to append to an error: `` (did you mean 'x'?)``, or nothing where no known name is near."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)

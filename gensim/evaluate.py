@@ -1,35 +1,38 @@
 """The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
-from gensim.metrics.catalogue import CATALOGUE, Comparison, Metric, NotComputable, Side
+from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric, PooledMetric
+from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
 from gensim.metrics.marginals import GeneMarginals
-from gensim.metrics.pictures import picture_condition
+from gensim.metrics.measured import Measured
+from gensim.metrics.panel_measurement import Member, measure_panels, pooled
+from gensim.metrics.pictures import ConditionPictures, picture_condition
 from gensim.metrics.results import (
     GAUSSIAN_MAP,
     MODEL,
     NO_CHANGE,
     REAL,
     REPLICATE,
-    SCORED_ROWS,
+    ROWS,
     TRAINING_MEAN,
     ConditionResult,
     Evaluation,
-    Measurement,
+    GroupSummary,
     summarise,
 )
-from gensim.metrics.scores import Estimate, condition_score
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import derive, numpy_generator
@@ -79,7 +82,7 @@ def evaluate(
     *,
     n_repeats: int = 5,
     max_cells: int = 2_000,
-    metrics: Sequence[Metric] = CATALOGUE,
+    metrics: Sequence[Metric] = DEFAULT,
     pictures: bool = False,
 ) -> Evaluation:
     """Metrics of the catalogue, for every condition of the truth, for every row.
@@ -104,7 +107,8 @@ def evaluate(
 
     Args:
         inputs: what to compare.
-        seed: of halves, draws and bootstrap. A condition's values do not depend on which others are scored.
+        seed: of halves, draws and bootstrap. A condition's values do not depend on which others are scored, but for
+            those of panel metrics, which compare it with the others of its context.
         n_repeats: repeats R.
         max_cells: of a condition at most so many real and so many predicted cells, drawn by seed, are used, so that
             neither memory nor time per condition grows with the number of cells. Control means use every control;
@@ -125,8 +129,11 @@ def evaluate(
         )
     scored, not_scored, warnings = _match(inputs)
     controls = ControlMeans(inputs.controls, seed, n_repeats)
-    results = tuple(_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored)
-    groups = summarise(results, seed)
+    of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
+    drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored]
+    measure_panels([draft.member for draft in drafts], of_panels, REAL, ROWS, n_repeats)
+    results = tuple(draft.result(metrics) for draft in drafts)
+    groups = tuple(_with_pooled(group, drafts, metrics, n_repeats) for group in summarise(results, seed))
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
 
@@ -157,6 +164,43 @@ def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condi
     return scored, tuple(not_scored), (ignored,) if extra else ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A condition whose panel metrics are still to be measured; the rest as in `ConditionResult`."""
+
+    member: Member
+    seen: bool | None
+    cells: dict[str, int]
+    gammas: tuple[float, ...] | None
+    moments: dict[str, tuple[FloatArray, FloatArray]]
+    pictures: ConditionPictures | None
+
+    def result(self, metrics: Sequence[Metric]) -> ConditionResult:
+        measured = self.member.measured
+        return ConditionResult(
+            condition=self.member.condition,
+            seen=self.seen,
+            cells=self.cells,
+            gammas=self.gammas,
+            measurements=measured.measurements(),
+            scores=measured.scores(metrics),
+            moments=self.moments,
+            pictures=self.pictures,
+        )
+
+
+def _with_pooled(
+    group: GroupSummary, drafts: Sequence[_Draft], metrics: Sequence[Metric], n_repeats: int
+) -> GroupSummary:
+    """The summary of all, seen or unseen conditions, with the metrics that have one value for them together."""
+    wanted = {"seen": True, "unseen": False}.get(group.name)
+    members = [draft.member for draft in drafts if wanted is None or draft.seen is wanted]
+    of_all = [metric for metric in metrics if isinstance(metric, PooledMetric)]
+    known = {name for member in members for _, name, _ in (*member.vectors, *member.reasons)} | {REPLICATE}
+    found = pooled(members, of_all, REAL, [row for row in ROWS if row in known], n_repeats)
+    return replace(group, averages={**group.averages, **found})
+
+
 def _score(
     inputs: EvaluationInputs,
     condition: Condition,
@@ -166,8 +210,8 @@ def _score(
     max_cells: int,
     metrics: Sequence[Metric],
     pictures: bool,
-) -> ConditionResult:
-    """All rows and metrics of one condition."""
+) -> _Draft:
+    """All rows of one condition, and all metrics but those of panels."""
     generator = numpy_generator(seed, "evaluate", condition.key)
     found = {
         "truth": inputs.truth.rows(condition),
@@ -182,9 +226,13 @@ def _score(
     tested_against = ControlCells(inputs.controls, condition.control, seed, max_cells)
     rows = dict(_fixed_rows(inputs, condition, controls, tested_against.whole, predicted_rows, control_rows))
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
+    targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
+    centroid = _training_centroid(inputs.effects, condition.control, controls)
 
-    values: dict[tuple[str, str], list[float]] = {}
-    reasons: dict[tuple[str, str], str] = {}
+    measured = Measured()
+    takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)}
+    member = Member(condition, measured, targets, takes)
+    of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
     for repeat in range(n_repeats):
         order = generator.permutation(len(real))
         reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
@@ -195,20 +243,19 @@ def _score(
         if len(others):
             rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline, replicate_controls)
         folds = derive(seed, "evaluate", condition.key, "comparison", repeat)
+        member.keep(REAL, repeat, reference)
         for row, side in rows.items():
-            comparison = Comparison(reference, side, sigma2, folds)
-            for metric in metrics:
-                if metric.repeats is not None and repeat >= metric.repeats:
-                    continue
-                try:
-                    values.setdefault((row, metric.key), []).append(metric.function(comparison))
-                except NotComputable as error:
-                    reasons[row, metric.key] = str(error)
+            member.keep(row, repeat, side)
+            comparison = Comparison(reference, side, sigma2, folds, targets, centroid)
+            for metric in of_condition:
+                if metric.in_repeat(repeat):
+                    measured.take(row, metric.key, metric.function, comparison)
     if REPLICATE not in rows:
         few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
-        reasons.update({(REPLICATE, metric.key): few for metric in metrics})
-    return ConditionResult(
-        condition=condition,
+        of_one = [metric for metric in metrics if not isinstance(metric, PooledMetric)]
+        measured.reasons.update({(REPLICATE, metric.key): few for metric in of_one})
+    return _Draft(
+        member=member,
         seen=None if inputs.effects is None else condition in inputs.effects.conditions,
         cells={
             "truth": len(found["truth"]),
@@ -219,8 +266,6 @@ def _score(
             "controls_drawn": len(control_rows),
         },
         gammas=rbf_gammas(sigma2) if sigma2 else None,
-        measurements=_measurements(values, reasons),
-        scores=_condition_scores(values, reasons),
         moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
         pictures=picture_condition(
             inputs.space.genes,
@@ -233,6 +278,21 @@ def _score(
         if pictures
         else None,
     )
+
+
+def _training_centroid(
+    effects: MeanEffects | None, control: Condition, controls: ControlMeans
+) -> NDArray[np.float64] | None:
+    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context.
+
+    Where training had none of this context, the average is over all of its conditions.
+    """
+    if effects is None or not effects.conditions:
+        return None
+    own = [k for k, condition in enumerate(effects.conditions) if condition.control == control]
+    delta = effects.delta if effects.plain is None else effects.plain
+    average: NDArray[np.float64] = delta[own or slice(None)].mean(axis=0, dtype=np.float64)
+    return controls.whole(control) + average
 
 
 def _fixed_rows(
@@ -262,40 +322,9 @@ def _fixed_rows(
     yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control), tested_against)
 
 
-def _measurements(
-    values: dict[tuple[str, str], list[float]], reasons: dict[tuple[str, str], str]
-) -> dict[tuple[str, str], Measurement]:
-    found = {}
-    for place, reason in reasons.items():
-        found[place] = Measurement(None, reason=reason)
-    for place, repeats in values.items():
-        if place not in reasons:
-            found[place] = Measurement(float(np.mean(repeats)), float(np.std(repeats)) if len(repeats) > 1 else None)
-    return found
-
-
 def _moments(cells: dict[str, FloatArray]) -> dict[str, tuple[FloatArray, FloatArray]]:
     """(G,) mean and variance per population; empty where one of them has a single cell."""
     if min(len(x) for x in cells.values()) < 2:
         return {}
     marginals = {name: GeneMarginals.of(x) for name, x in cells.items()}
     return {name: (m.mean.astype(np.float32), m.variance.astype(np.float32)) for name, m in marginals.items()}
-
-
-def _condition_scores(
-    values: dict[tuple[str, str], list[float]], reasons: dict[tuple[str, str], str]
-) -> dict[tuple[str, str], Estimate]:
-    scores = {}
-    for metric in CATALOGUE:
-        for row in SCORED_ROWS:
-            places = [(name, metric.key) for name in (row, NO_CHANGE, REPLICATE)]
-            if metric.better != "lower" or not (places[0] in values or places[0] in reasons):
-                continue
-            missing = [f"{place[0]}: {reasons[place]}" for place in places if place in reasons]
-            if metric.repeats == 1:
-                missing = ["taken in one repeat, so whether no change minus replicate is clearly positive is not known"]
-            if missing:
-                scores[row, metric.key] = Estimate(None, None, None, 1, "; ".join(missing))
-            else:
-                scores[row, metric.key] = condition_score(*(values[place] for place in places))
-    return scores

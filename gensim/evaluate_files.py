@@ -13,7 +13,7 @@ from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
 from gensim.data.screen import Screen, load_screen
 from gensim.errors import DataError, listing
 from gensim.evaluate import EvaluationInputs, evaluate
-from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
 from gensim.metrics.results import Evaluation
 from gensim.metrics.space import MetricSpace
@@ -37,7 +37,7 @@ def evaluate_files(
     common_genes: bool = False,
     out: Path | None = None,
     seed: int = 0,
-    metrics: Sequence[Metric] = CATALOGUE,
+    metrics: Sequence[Metric] = DEFAULT,
 ) -> tuple[Evaluation, Path]:
     """Score predicted against real cells and write the report.
 

@@ -24,7 +24,7 @@ from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
 from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
-from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
 from gensim.metrics.results import REGRESSIONS, Evaluation
 from gensim.metrics.space import MetricSpace
@@ -250,7 +250,7 @@ def evaluate_cells(
     controls: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
-    metrics: Sequence[Metric] = CATALOGUE,
+    metrics: Sequence[Metric] = DEFAULT,
 ) -> tuple[Evaluation, Path]:
     """Score simulated against real cells, in the space and beside the baselines of a run; write the report.
 

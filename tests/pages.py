@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gensim.metrics.catalogue import CATALOGUE, Side
+from gensim.metrics.catalogue import DEFAULT, Side
 from gensim.metrics.pictures import picture_condition
 from gensim.metrics.results import ROWS, SCORED_ROWS, ConditionResult, Evaluation, Measurement, summarise
 from gensim.metrics.scores import Estimate
@@ -22,14 +22,14 @@ def evaluation_with_pictures(n_conditions: int, n_genes: int = 12, n_cells: int 
 def _result(i: int, n_genes: int, n_cells: int) -> ConditionResult:
     measurements = {
         (row, metric.key): Measurement(VALUES[row] + i / 7, 0.1)
-        if (i, row, metric) != (2, "model", CATALOGUE[0])
+        if (i, row, metric) != (2, "model", DEFAULT[0])
         else Measurement(None, reason="too few cells")
         for row in ROWS
-        for metric in CATALOGUE
+        for metric in DEFAULT
     }
-    scores = {(row, m.key): Estimate(i / 10, None, None, 1) for row in SCORED_ROWS for m in CATALOGUE}
+    scores = {(row, m.key): Estimate(i / 10, None, None, 1) for row in SCORED_ROWS for m in DEFAULT}
     if i == 2:
-        scores["model", CATALOGUE[0].key] = Estimate(None, None, None, 1, "too few cells")
+        scores["model", DEFAULT[0].key] = Estimate(None, None, None, 1, "too few cells")
     cells = {
         "truth": n_cells + 9, "truth_used": n_cells, "predicted": n_cells, "predicted_used": n_cells,
         "controls": 50, "controls_drawn": n_cells,

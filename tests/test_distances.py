@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist, pdist
 
 from gensim.errors import DataError
 from gensim.metrics.distances import NotComputable, energy_distance, median_squared_distance, mmd2_rbf
+from gensim.metrics.pairs import DISTANCE, GaussianKernels, Sample
 
 X = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)
 Y = np.array([[0.0, 0.0], [0.0, 4.0]], dtype=np.float32)
@@ -68,6 +70,35 @@ def test_any_block_gives_the_oracle(block, device):
     sigma2 = np.median([np.sum((np.float64(x[i]) - x[j]) ** 2) for i in range(7) for j in range(i)])
     assert gammas == pytest.approx([1 / sigma2, 1 / (2 * sigma2), 1 / (4 * sigma2)])
     assert value == pytest.approx(np.mean([oracle_mmd2(x, y, g) for g in gammas]), rel=1e-10)
+
+
+def test_many_tiles_give_what_scipy_gives(device):
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(401, 5)), rng.normal(0.3, 1.5, size=(270, 5))
+    x[17] = x[399] = y[131] = x[5]  # a few cells that coincide, in different tiles
+    expected = 2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean()
+    assert energy_distance(x, y, device=device) == pytest.approx(expected, rel=1e-12)
+    squared = [f(*c, "sqeuclidean") for f, c in ((pdist, (x,)), (pdist, (y,)), (cdist, (x, y)))]
+    xx, yy, xy = (np.mean([np.exp(-g * s).mean() for g in (0.2, 0.1, 0.05)]) for s in squared)
+    assert mmd2_rbf(x, y, sigma2=5.0, device=device).value == pytest.approx(xx + yy - 2 * xy, rel=1e-12)
+
+
+@pytest.mark.parametrize("gammas", [(1.0,), (2.0, 1.0, 0.5, 0.1, 0.01, 0.005), (0.25, 4.0, 0.25), (3.0, 0.7)])
+def test_kernels_that_share_an_exponential_equal_those_that_do_not(gammas):
+    squared = np.random.default_rng(9).exponential(size=(20, 30)) * 10
+    expected = np.mean([np.exp(-g * squared).sum() for g in gammas])
+    assert GaussianKernels(gammas).sum_(torch.from_numpy(squared.copy())) == pytest.approx(expected, rel=1e-13)
+
+
+def test_means_within_a_sample_are_computed_once_per_function():
+    rng = np.random.default_rng(10)
+    x, y, z = rng.normal(size=(30, 2)), rng.normal(size=(20, 2)), rng.normal(size=(25, 2))
+    shared = Sample(x)
+    first = [energy_distance(shared, y), mmd2_rbf(shared, y, sigma2=1.0).value, mmd2_rbf(shared, y, sigma2=2.0).value]
+    assert first == [energy_distance(x, y), *(mmd2_rbf(x, y, sigma2=s).value for s in (1.0, 2.0))]
+    assert len(shared.known) == 3
+    shared.known[DISTANCE] += 1.0
+    assert energy_distance(z, shared) == pytest.approx(energy_distance(z, x) - 1.0)
 
 
 def test_tensors_and_slicing_views_are_cells_too():

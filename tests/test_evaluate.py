@@ -9,8 +9,10 @@ from scipy.spatial.distance import cdist, pdist
 from gensim.data.cell_source import ArrayCells
 from gensim.errors import DataError
 from gensim.evaluate import EvaluationInputs, evaluate
-from gensim.metrics import catalogue
-from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics import comparison
+from gensim.metrics.catalogue import DEFAULT, choose
+from gensim.metrics.pairs import Sample
+from gensim.metrics.report import as_text
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
@@ -125,7 +127,7 @@ def test_what_means_do_not_show_equals_an_oracle():
     truth, prediction = gaussian(23, PERTURBED[:1], n=3), gaussian(24, PERTURBED[:1], n=10)
     prediction.x[:4, 5] = 0
     (result,) = evaluate(inputs(prediction, truth)).results
-    found = {metric.key: result.measurements["model", metric.key] for metric in CATALOGUE}
+    found = {metric.key: result.measurements["model", metric.key] for metric in DEFAULT}
     x, y = np.float64(truth.x), np.float64(prediction.x)
     expected = np.median(y.var(0, ddof=1) / x.var(0, ddof=1))
     assert found["variance_ratio"].value == pytest.approx(expected, rel=1e-9)
@@ -171,8 +173,8 @@ def test_differential_expression_is_tested_once_per_population_against_controls_
         tested.append(({cell.tobytes() for cell in x}, {cell.tobytes() for cell in controls}))
         return test(x, controls)
 
-    test = catalogue.differential_expression
-    monkeypatch.setattr(catalogue, "differential_expression", remember)
+    test = comparison.rank_sum_p
+    monkeypatch.setattr(comparison, "rank_sum_p", remember)
     prediction = gaussian(25, PERTURBED[:1], n=30)
     effects = MeanEffects(CONDITIONS[:1], EFFECTS[:1])
     evaluate(inputs(prediction, gaussian(26, PERTURBED[:1]), effects=effects), n_repeats=2, max_cells=40)
@@ -189,6 +191,76 @@ def test_differential_expression_is_tested_once_per_population_against_controls_
     assert all(half < whole for half in halves)
     pairs = [(a, b) for i, a in enumerate(halves) for b in halves[i + 1 :] if not a & b]
     assert len(pairs) == 2, "reference and replicate of a repeat share no control"
+
+
+def test_means_within_are_computed_once_per_population(monkeypatch):
+    measured = []
+
+    def remember(self, function):
+        measured.append(self)
+        return of_pairs(self, function)
+
+    of_pairs = Sample._sum_above_diagonal
+    monkeypatch.setattr(Sample, "_sum_above_diagonal", remember)
+    effects = MeanEffects(CONDITIONS[:1], EFFECTS[:1])
+    prediction, truth = gaussian(25, PERTURBED[:1], n=30), gaussian(26, PERTURBED[:1])
+    evaluate(inputs(prediction, truth, effects=effects), n_repeats=3, metrics=choose(["energy_distance_pca"]))
+    # No change, training mean and model once; reference and replicate in each of three repeats.
+    assert len(measured) == 3 + 2 * 3
+
+
+def test_metrics_of_panels_stand_beside_the_others():
+    prediction = gaussian(27, PERTURBED, n=30)
+    asked = choose(["rank", "pds_l1", "l2_delta"])
+    evaluation = evaluate(inputs(prediction), n_repeats=2, metrics=asked)
+    assert evaluation.metrics == asked
+    averages, scores = evaluation.group("all").averages, evaluation.group("all").scores
+    # Means of 30 cells lie within about .3 of their own and 1.8 or more from the other four conditions' in 20 genes.
+    for row in ("model", "replicate"):
+        assert (averages[row, "rank"].value, averages[row, "pds_l1"].value) == (0.0, 1.0)
+    # Nearly the same prediction for all, whose positions among five are nearly 0 to 4: mean 1 - 2 / 5.
+    assert averages["no_change", "pds_l1"].value == pytest.approx(0.6, abs=0.1)
+    assert scores["model", "rank"].value == pytest.approx(1.0)
+    (alone,) = evaluate(inputs(prediction, gaussian(26, PERTURBED[:1])), n_repeats=1, metrics=asked).results
+    assert "no other of this context" in alone.measurements["model", "rank"].reason
+    assert alone.measurements["model", "l2_delta"].value > 0
+
+
+def test_a_pooled_metric_has_one_value_per_group():
+    effects = MeanEffects(CONDITIONS[:2], EFFECTS[:2])
+    prediction, truth = gaussian(30, PERTURBED, n=80), gaussian(31, PERTURBED, n=80)
+    evaluation = evaluate(inputs(prediction, truth, effects=effects), n_repeats=2, metrics=choose(["deg_macro_f1"]))
+    assert [metric.key for metric in evaluation.metrics] == ["deg_macro_f1"]
+    for group, n in (("all", 5), ("seen", 2), ("unseen", 3)):
+        averages = evaluation.group(group).averages
+        assert averages["model", "deg_macro_f1"].value > 0.7
+        assert (averages["model", "deg_macro_f1"].n, averages["model", "deg_macro_f1"].low) == (n, None)
+        assert averages["no_change", "deg_macro_f1"].value < 0.4
+    assert evaluation.group("unseen").averages["training_mean", "deg_macro_f1"].value < 0.6
+    assert "deg_macro_f1" in as_text(evaluation)
+    few = evaluate(inputs(prediction, gaussian(32, PERTURBED, n=3)), n_repeats=1, metrics=choose(["deg_macro_f1"]))
+    averages = few.group("all").averages
+    assert "3 cells against" in averages["model", "deg_macro_f1"].reason
+    assert averages["replicate", "deg_macro_f1"].value is None
+
+
+def test_metrics_without_scores_can_be_asked_for_alone():
+    evaluation = evaluate(inputs(gaussian(33, PERTURBED)), n_repeats=1, metrics=choose(["pearson_delta", "pds_cosine"]))
+    assert evaluation.group("all").scores == {}
+    text = as_text(evaluation)
+    assert "pds_cosine ↑" in text
+    assert "all: scores" not in text
+
+
+def test_the_training_centroid_is_that_of_the_context():
+    elsewhere = Condition(("P9",), (("donor", "D"),))
+    effects = MeanEffects((*CONDITIONS[:2], elsewhere), np.concatenate([EFFECTS[:2], 9 + 0 * EFFECTS[:1]]))
+    prediction, truth = gaussian(28, PERTURBED[2:3], n=40), gaussian(29, PERTURBED[2:3], n=3)
+    asked = choose(["pearson_systema"])
+    (result,) = evaluate(inputs(prediction, truth, effects=effects), n_repeats=1, metrics=asked).results
+    reference = CONTROLS.x.mean(0, dtype=float) + EFFECTS[:2].mean(0, dtype=float)
+    expected = np.corrcoef(truth.x.mean(0, dtype=float) - reference, prediction.x.mean(0, dtype=float) - reference)
+    assert result.measurements["model", "pearson_systema"].value == pytest.approx(expected[0, 1], rel=1e-6)
 
 
 def test_shared_controls_do_not_make_effects_of_nothing_correlate():
@@ -293,7 +365,7 @@ def test_bad_values_are_refused(value, message):
 def test_pictures_are_of_the_cells_that_are_scored():
     prediction = gaussian(27, PERTURBED[:2])
     effects = MeanEffects(CONDITIONS[:2], EFFECTS[:2])
-    only = {"n_repeats": 2, "metrics": [metric for metric in CATALOGUE if metric.key == "l2_delta"]}
+    only = {"n_repeats": 2, "metrics": choose(["l2_delta"])}
     asked = evaluate(inputs(prediction, effects=effects), pictures=True, **only)
     unasked = evaluate(inputs(prediction, effects=effects), **only)
     assert all(result.pictures is None for result in unasked.results)

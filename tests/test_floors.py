@@ -11,7 +11,7 @@ FLOORS = [
     ("words", ["types", "errors", "seeding", "config"]),
     ("mechanisms", [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
-        "provenance", "metrics.distances", "count_grid",
+        "provenance", "metrics.distances", "metrics.pairs", "count_grid",
     ]),
     ("domain", ["data", "perturbations", "embed", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", ["training", "simulate", "decoding", "evaluate", "evaluate_files", "export"]),

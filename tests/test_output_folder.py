@@ -169,7 +169,7 @@ def run_script(*arguments: str) -> subprocess.CompletedProcess:
         (["sample.py"], "the following arguments are required: --run, --out"),
         (
             ["-c", "from gensim.cli import main; main()"],
-            "{train,sample,evaluate,compare-predictions,export,embed,simulate-screen}",
+            "{train,sample,evaluate,compare-predictions,metrics,export,embed,simulate-screen}",
         ),
     ],
 )

@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.catalogue import DEFAULT
 from gensim.metrics.html_report import as_html
 from gensim.metrics.report import as_csv, as_json, as_text, write_report
 from gensim.metrics.results import REGRESSIONS, ROWS, ConditionResult, Evaluation, Measurement, summarise
 from gensim.metrics.scores import Estimate
 from gensim.types import Condition
 
-KEYS = [metric.key for metric in CATALOGUE]
+KEYS = [metric.key for metric in DEFAULT]
 VALUES = {"no_change": 5.0, "training_mean": 4.0, "gaussian_map": 3.0, "replicate": 1.0, "model": 2.0}
 VALUES |= dict.fromkeys(REGRESSIONS, 3.5)
 NEVER = Condition(("never",), (("donor", "D, 1"),))
@@ -49,7 +49,7 @@ def test_averages_take_the_conditions_that_have_a_value(evaluation):
     assert group.scores["model", KEYS[2]].value == pytest.approx(0.75)
     assert (group.scores["model", KEYS[1]].value, group.scores["model", KEYS[1]].n) == (0.75, 1)
     assert evaluation.group("unseen").averages["model", KEYS[0]].reason == "too few cells"
-    higher_or_nearest = {metric.key for metric in CATALOGUE if metric.better != "lower"}
+    higher_or_nearest = {metric.key for metric in DEFAULT if metric.better != "lower"}
     assert higher_or_nearest == {"pearson_delta", "variance_ratio", "des_wilcoxon"}
     assert {metric for _, metric in group.scores} == set(KEYS) - higher_or_nearest
 
@@ -92,7 +92,7 @@ def test_text_shows_rows_intervals_notes_and_what_was_left_out(evaluation):
     assert "[1] one condition has no interval over conditions" in text
     assert "not scored: never | D, 1: no cell" in text
     assert "warning: ignored: x" in text
-    assert all(metric.name in text.replace("\n", " ") for metric in CATALOGUE)
+    assert all(metric.name in text.replace("\n", " ") for metric in DEFAULT)
 
 
 def test_text_has_a_line_per_metric_that_two_hundred_columns_hold(evaluation):
@@ -101,7 +101,7 @@ def test_text_has_a_line_per_metric_that_two_hundred_columns_hold(evaluation):
     start = lines.index("all: 2 conditions")
     table = lines[start : lines.index("all: scores")]
     assert table[2].split() == ["metric", *ROWS]
-    heads = {metric.key: line for metric in CATALOGUE for line in table if line.split()[:1] == [metric.key]}
+    heads = {metric.key: line for metric in DEFAULT for line in table if line.split()[:1] == [metric.key]}
     assert list(heads) == KEYS, "each on one line, though eight rows have intervals"
     assert heads["variance_ratio"].split()[1] == "→1"
     assert heads["des_wilcoxon"].split()[1] == "↑"

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
-from gensim.metrics.distances import NotComputable
+from gensim.errors import NotComputable
 from gensim.seeding import numpy_generator
 from gensim.types import Condition, FloatArray, blocks
 
 FALSE_DISCOVERY_RATE = 0.05
 GENES_AT_ONCE = 512
+NO_GENE = "no gene is differentially expressed in the real cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,17 @@ class DifferentialExpression:
         """Genes with a false discovery rate below 0.05, the largest |log2 fold change| first, then in their order."""
         genes = np.flatnonzero(self.fdr < FALSE_DISCOVERY_RATE)
         return genes[np.argsort(-np.abs(self.log2_fold_change[genes]), kind="stable")]
+
+    def top(self, n: int) -> NDArray[np.int64]:
+        """At most n of the significant genes: the smallest false discovery rate first, then as in `significant`.
+
+        Raises:
+            NotComputable: no gene is significant.
+        """
+        genes = self.significant
+        if not len(genes):
+            raise NotComputable(NO_GENE)
+        return genes[np.argsort(self.fdr[genes], kind="stable")][:n]
 
 
 def differential_expression(x: FloatArray, controls: FloatArray) -> DifferentialExpression:
@@ -47,12 +59,22 @@ def differential_expression(x: FloatArray, controls: FloatArray) -> Differential
 
     Source: Virtual Cell Challenge 2025 (Roohani et al. 2025, Cell 188); Benjamini and Hochberg 1995, JRSS B 57.
     """
+    return corrected(rank_sum_p(x, controls), x, controls)
+
+
+def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
+    """(G,) p of the test of `differential_expression`, with its arguments and errors, before the correction."""
     if not (len(x) and len(controls)):
         raise NotComputable(f"a test of {len(x)} cells against {len(controls)} control cells needs cells on both sides")
     p = np.empty(x.shape[1])
     for genes in blocks(x.shape[1], GENES_AT_ONCE):
         pair = [cells[:, genes].astype(np.float64) for cells in (x, controls)]  # SciPy's p has the cells' precision
         p[genes] = mannwhitneyu(*pair, method="asymptotic", axis=0).pvalue
+    return p
+
+
+def corrected(p: NDArray[np.float64], x: FloatArray, controls: FloatArray) -> DifferentialExpression:
+    """What `differential_expression` makes of p and of the means of the cells."""
     mean, control_mean = (np.maximum(np.expm1(c.mean(axis=0, dtype=np.float64)), 0.0) for c in (x, controls))
     with np.errstate(divide="ignore", invalid="ignore"):
         fold_change = np.where((mean == 0) & (control_mean == 0), 0.0, np.log2(mean / control_mean))
@@ -76,7 +98,7 @@ def des(real: DifferentialExpression, predicted: DifferentialExpression) -> floa
     """
     wanted = real.significant
     if not len(wanted):
-        raise NotComputable("no gene is differentially expressed in the real cells")
+        raise NotComputable(NO_GENE)
     return len(np.intersect1d(wanted, predicted.significant[: len(wanted)])) / len(wanted)
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
-from gensim.errors import DataError
-from gensim.metrics.distances import NotComputable
+from gensim.errors import DataError, NotComputable
 
 CONSTANT = 1e-9
 """A standard deviation over genes below this share of the largest value is rounding: no effect, or the same on all."""
@@ -29,6 +29,21 @@ def l2_delta(delta: Vector, predicted: Vector) -> float:
     return float(np.linalg.norm(measured - guess))
 
 
+def mse_delta(delta: Vector, predicted: Vector) -> float:
+    """mean_g (delta_g - predicted_g)^2; arguments and errors as in `l2_delta`, in (log1p CP10k)^2."""
+    measured, guess = _checked(delta, predicted)
+    return float(np.square(measured - guess).mean())
+
+
+def mae_delta(delta: Vector, predicted: Vector) -> float:
+    """mean_g |delta_g - predicted_g|; arguments and errors as in `l2_delta`, in log1p CP10k.
+
+    Source: MAE of the Virtual Cell Challenge 2025, `mae` and `mae_delta` of cell-eval.
+    """
+    measured, guess = _checked(delta, predicted)
+    return float(np.abs(measured - guess).mean())
+
+
 def pearson_delta(delta: Vector, predicted: Vector) -> float:
     """Pearson correlation over genes of the measured with the predicted effect, both (G,) log1p CP10k.
 
@@ -39,15 +54,49 @@ def pearson_delta(delta: Vector, predicted: Vector) -> float:
         NotComputable: fewer than two genes, or an effect that is the same on all genes (for instance no effect).
         DataError: other shapes, or values that are not finite.
     """
-    measured, guess = _checked(delta, predicted)
-    if len(measured) < 2:
-        raise NotComputable(f"a correlation over genes needs at least 2 genes, got {len(measured)}")
-    for name, effect in (("measured", measured), ("predicted", guess)):
-        if effect.std() <= CONSTANT * np.abs(effect).max():
-            value = "0" if not effect.any() else "the same"
-            raise NotComputable(f"the {name} effect is {value} on all genes, so it has no correlation")
+    measured, guess = _varying(delta, predicted)
     a, b = measured - measured.mean(), guess - guess.mean()
     return float(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1.0, 1.0))
+
+
+def spearman_delta(delta: Vector, predicted: Vector) -> float:
+    """`pearson_delta` of the ranks over genes; equal values share their average rank."""
+    return pearson_delta(*(rankdata(effect) for effect in _varying(delta, predicted)))
+
+
+def pearson_squared_delta(delta: Vector, predicted: Vector) -> float:
+    """`pearson_delta` squared, which some publications call R2: blind to scale, offset and sign."""
+    return pearson_delta(delta, predicted) ** 2
+
+
+def r2_delta(delta: Vector, predicted: Vector) -> float:
+    """R2 = 1 - sum_g (delta_g - predicted_g)^2 / sum_g (delta_g - mean delta)^2, the coefficient of determination.
+
+    Returns:
+        At most 1; 0 for a prediction of the mean measured effect for all genes, and below 0 for worse ones.
+
+    Raises:
+        NotComputable: fewer than two genes, or a measured effect that is the same on all.
+        DataError: other shapes, or values that are not finite.
+    """
+    measured, guess = _checked(delta, predicted)
+    _check_varies("measured", measured)
+    return float(1 - np.square(measured - guess).sum() / np.square(measured - measured.mean()).sum())
+
+
+def _varying(delta: Vector, predicted: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    measured, guess = _checked(delta, predicted)
+    _check_varies("measured", measured)
+    _check_varies("predicted", guess)
+    return measured, guess
+
+
+def _check_varies(name: str, effect: NDArray[np.float64]) -> None:
+    if len(effect) < 2:
+        raise NotComputable(f"a correlation over genes needs at least 2 genes, got {len(effect)}")
+    if effect.std() <= CONSTANT * np.abs(effect).max():
+        value = "0" if not effect.any() else "the same"
+        raise NotComputable(f"the {name} effect is {value} on all genes, so it has no correlation")
 
 
 def _checked(delta: Vector, predicted: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.catalogue import Metric
 from gensim.metrics.pictures import LEVELS, POPULATIONS, PROBABILITIES, ConditionPictures
 from gensim.metrics.results import MODEL, ROWS, ConditionResult, Evaluation
 from gensim.metrics.scores import Estimate
@@ -32,7 +32,7 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
     after the other in C order: places of each of `populations` (`n_places` x 2), the columns of genes in the order of
     `gene_columns`, distributions, and coverage by each of `coverage`.
     """
-    metrics, rows = measured_metrics(evaluation), measured_rows(evaluation)
+    metrics, rows = evaluation.metrics, measured_rows(evaluation)
     reasons, genes = Numbered(), Numbered()
     conditions = []
     for i, result in enumerate(evaluation.results):
@@ -56,12 +56,6 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         "probabilities": PROBABILITIES.tolist(),
         "levels": LEVELS.tolist(),
     }
-
-
-def measured_metrics(evaluation: Evaluation) -> list[Metric]:
-    """Those of the catalogue that were asked for, in its order."""
-    found = {key for result in evaluation.results for _, key in result.measurements}
-    return [metric for metric in CATALOGUE if metric.key in found]
 
 
 def measured_rows(evaluation: Evaluation) -> list[str]:

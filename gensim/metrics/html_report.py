@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from gensim.metrics.html_data import MOST_PICTURED, measured_metrics, measured_rows, page_data
+from gensim.metrics.html_data import MOST_PICTURED, measured_rows, page_data
 from gensim.metrics.pictures import CELLS, GENES
 from gensim.metrics.results import Evaluation
 from gensim.metrics.scores import LEVEL, RESAMPLES
@@ -56,7 +56,7 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None,
         digests=[_digest(library), _digest(script)],
         data=page_data(evaluation),
         evaluation=evaluation,
-        metrics=measured_metrics(evaluation),
+        metrics=evaluation.metrics,
         rows=measured_rows(evaluation),
         row_meanings=ROW_MEANINGS,
         totals={name: sum(result.cells[name] for result in results) for name in results[0].cells},

@@ -79,10 +79,11 @@ def as_text(evaluation: Evaluation) -> str:
     notes: Notes = {}
     for group in evaluation.groups:
         console.print(_table(f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes))
-        console.print(_table(f"{group.name}: scores", group.scores, group, notes))
+        if group.scores:
+            console.print(_table(f"{group.name}: scores", group.scores, group, notes))
     for note, number in notes.items():
         console.print(f"[{number}] {note}")
-    for metric in CATALOGUE:
+    for metric in evaluation.metrics:
         console.print(f"{_head(metric)} ({metric.unit}): {metric.name}")
         if metric.repeats is not None and metric.repeats < evaluation.n_repeats:
             console.print(f"{metric.key} is taken in {metric.repeats} of the {evaluation.n_repeats} repeats")
@@ -107,7 +108,7 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
         "n_repeats": evaluation.n_repeats,
         "max_cells": evaluation.max_cells,
         "interval": {"level": LEVEL, "resamples": RESAMPLES, "over": "conditions", "kind": "bootstrap percentile"},
-        "catalogue": [_metric(metric) for metric in CATALOGUE],
+        "catalogue": [_metric(metric) for metric in evaluation.metrics],
         "groups": [
             {
                 "name": group.name,
@@ -133,7 +134,7 @@ def as_csv(evaluation: Evaluation) -> str:
         for (row, measured), m in result.measurements.items():
             writer.writerow([name, row, measured, "" if m.value is None else repr(m.value), m.reason or "", key])
     for condition, reason in evaluation.not_scored:
-        for metric in CATALOGUE:
+        for metric in evaluation.metrics:
             writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key])
     return buffer.getvalue()
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gensim.metrics.catalogue import CATALOGUE
+from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.pictures import ConditionPictures
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
 from gensim.types import Condition, FloatArray
@@ -62,7 +62,7 @@ class ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """Averages and normalised scores over a group of conditions, by (row, metric key)."""
+    """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key)."""
 
     name: str
     n_conditions: int
@@ -89,6 +89,13 @@ class Evaluation:
     seed: int
     n_repeats: int
     max_cells: int
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those that were asked for, in the order of the catalogue."""
+        keys = {key for result in self.results for _, key in result.measurements}
+        keys |= {key for group in self.groups for _, key in group.averages}
+        return tuple(metric for metric in CATALOGUE if metric.key in keys)
 
     def group(self, name: str) -> GroupSummary:
         return next(group for group in self.groups if group.name == name)

@@ -1,0 +1,105 @@
+"""What a metric is a function of: the real and the predicted cells of one condition."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gensim.errors import NotComputable
+from gensim.metrics.challenge_2026 import Table2026, bulk
+from gensim.metrics.differential_expression import DifferentialExpression, corrected, rank_sum_p
+from gensim.metrics.marginals import GeneMarginals
+from gensim.metrics.pairs import Sample
+from gensim.metrics.response_classes import response_classes
+from gensim.types import FloatArray, IntArray
+
+GENES_BLOCK = 1024
+ONE_CONTROL = "the context has 1 held-back control cell; an effect needs two halves of controls"
+
+
+@dataclass(frozen=True)  # without slots, since what several comparisons share is computed once and kept
+class Side:
+    """One population of a comparison.
+
+    Args:
+        x: (n, G) float32, log1p CP10k.
+        scores: (n, D) float32, the same cells in the metric space.
+        control_mean: (G,) mean of the control cells that its effect is taken against; None where there are too few.
+        controls: (m, G) control cells that its differential expression is tested against; may be without cells.
+    """
+
+    x: FloatArray
+    scores: FloatArray
+    control_mean: NDArray[np.float64] | None
+    controls: FloatArray
+
+    @cached_property
+    def marginals(self) -> GeneMarginals:
+        return GeneMarginals.of(self.x)
+
+    @cached_property
+    def in_pca(self) -> Sample:
+        return Sample(self.scores)
+
+    @cached_property
+    def in_genes(self) -> Sample:
+        return Sample(self.x, block=GENES_BLOCK)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        return self.marginals.mean
+
+    @cached_property
+    def delta(self) -> NDArray[np.float64]:
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return self.marginals.mean - self.control_mean
+
+    @cached_property
+    def delta_2026(self) -> NDArray[np.float64]:
+        """Difference of bulk profiles of the Virtual Cell Challenge of 2026."""
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return bulk(self.x) - bulk(self.controls)
+
+    @cached_property
+    def response_classes(self) -> NDArray[np.float64]:
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return response_classes(self.marginals, GeneMarginals.of(self.controls))
+
+    @cached_property
+    def rank_sum_p(self) -> NDArray[np.float64]:
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return rank_sum_p(self.x, self.controls)
+
+    @cached_property
+    def differential_expression(self) -> DifferentialExpression:
+        return corrected(self.rank_sum_p, self.x, self.controls)
+
+    @cached_property
+    def tested_2026(self) -> Table2026:
+        return Table2026.of(self.rank_sum_p, self.x, self.controls)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A real and a predicted population of one condition.
+
+    Args:
+        real, predicted: the populations.
+        sigma2: squared kernel width of MMD; None where there is none.
+        seed: of what a metric draws, such as folds.
+        targets: columns of the genes that the condition perturbs.
+        training_centroid: (G,) average over the training conditions of the context of their mean cell; None where
+            there is none.
+    """
+
+    real: Side
+    predicted: Side
+    sigma2: float | None
+    seed: int
+    targets: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    training_centroid: NDArray[np.float64] | None = None

@@ -1,0 +1,58 @@
+"""Metrics of all conditions of a context together, such as whether a prediction is nearest to its own condition."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gensim.metrics.metric import Metric
+from gensim.types import IntArray
+
+Vector = NDArray[np.float64]
+Vectors = Literal["mean", "delta", "delta_2026", "response_classes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One vector per condition of a context, of the real and of the predicted cells.
+
+    Args:
+        real: (K, G) in the order of the conditions.
+        predicted: (K, G).
+        targets: K times the columns of the genes that the condition perturbs; empty where they are not measured.
+    """
+
+    real: Vector
+    predicted: Vector
+    targets: Sequence[IntArray]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelMetric(Metric):
+    """One that sees all conditions of a context.
+
+    Args:
+        takes: the property of `Side` that is a vector of the panel.
+        function: the value for the k-th condition of a panel of two or more; raises `NotComputable` with the reason.
+    """
+
+    takes: Vectors
+    function: Callable[[Panel, int], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledMetric(Metric):
+    """One that has a single value for all conditions, of all contexts.
+
+    Args:
+        takes: as in `PanelMetric`.
+        function: the value of a panel of two or more conditions.
+    """
+
+    takes: Vectors
+    function: Callable[[Panel], float]

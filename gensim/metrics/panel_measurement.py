@@ -1,0 +1,118 @@
+"""Collects vectors of conditions, one after another, and measures panels of them."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from gensim.errors import NotComputable
+from gensim.metrics.comparison import Side
+from gensim.metrics.measured import Measured
+from gensim.metrics.panel import Panel, PanelMetric, PooledMetric, Vector, Vectors
+from gensim.metrics.scores import Estimate
+from gensim.types import Condition, IntArray
+
+NO_INTERVAL = "one value for all conditions together has no interval over conditions"
+Place = tuple[Vectors, str, int]
+"""Which vector, row, repeat."""
+
+
+class Member:
+    """What a panel keeps of one condition: vectors or the reasons for their absence, never cells.
+
+    Args:
+        condition: which.
+        measured: where its values go.
+        targets: columns of the genes that it perturbs.
+        takes: which vectors to keep.
+    """
+
+    def __init__(self, condition: Condition, measured: Measured, targets: IntArray, takes: Iterable[Vectors]) -> None:
+        self.condition, self.measured, self.targets, self.takes = condition, measured, targets, frozenset(takes)
+        self.vectors: dict[Place, Vector] = {}
+        self.reasons: dict[Place, str] = {}
+
+    def keep(self, row: str, repeat: int, side: Side) -> None:
+        for name in self.takes:
+            try:
+                self.vectors[name, row, repeat] = getattr(side, name)
+            except NotComputable as error:
+                self.reasons[name, row, repeat] = str(error)
+
+
+def measure_panels(
+    members: Sequence[Member], metrics: Sequence[PanelMetric], real: str, rows: Sequence[str], n_repeats: int
+) -> None:
+    """Add the values of panel metrics to what was measured of each condition.
+
+    Args:
+        members: all scored conditions; those of one context make a panel.
+        metrics: of panels.
+        real: the name under which the members keep what every row is compared with.
+        rows: names of the rows.
+        n_repeats: repeats that the members keep.
+    """
+    for _, of_context in groupby(sorted(members, key=_context), key=_context):
+        group = list(of_context)
+        for row in rows:
+            for repeat in range(n_repeats):
+                for name in dict.fromkeys(metric.takes for metric in metrics):
+                    wanted = [m for m in metrics if m.takes == name and m.in_repeat(repeat)]
+                    _measure(group, wanted, [(name, real, repeat), (name, row, repeat)], row)
+
+
+def pooled(
+    members: Sequence[Member], metrics: Sequence[PooledMetric], real: str, rows: Sequence[str], n_repeats: int
+) -> dict[tuple[str, str], Estimate]:
+    """Values of pooled metrics by row and key, averages over the repeats; arguments as in `measure_panels`."""
+    found = {}
+    for metric in metrics:
+        for row in rows:
+            values: list[float] = []
+            reasons: set[str] = set()
+            n = 0
+            for repeat in range(n_repeats):
+                places = [(metric.takes, name, repeat) for name in (real, row)]
+                present, panel = _panel(members, places)
+                reasons |= {m.reasons[place] for m in members for place in places if place in m.reasons}
+                if panel is not None and metric.in_repeat(repeat):
+                    values.append(metric.function(panel))
+                    n = len(present)
+            if values:
+                found[row, metric.key] = Estimate(float(np.mean(values)), None, None, n, NO_INTERVAL)
+            else:
+                why = "; ".join(sorted(reasons)) or "fewer than 2 conditions have such cells"
+                found[row, metric.key] = Estimate(None, None, None, 0, why)
+    return found
+
+
+def _panel(members: Sequence[Member], places: Sequence[Place]) -> tuple[list[Member], Panel | None]:
+    """Those that have both vectors, and their panel, of two or more."""
+    present = [member for member in members if all(place in member.vectors for place in places)]
+    if len(present) < 2:
+        return present, None
+    real, predicted = (np.stack([member.vectors[place] for member in present]) for place in places)
+    return present, Panel(real, predicted, [member.targets for member in present])
+
+
+def _measure(group: list[Member], metrics: list[PanelMetric], places: list[Place], row: str) -> None:
+    present, panel = _panel(group, places)
+    for metric in metrics:
+        for k, member in enumerate(present):
+            member.measured.take(row, metric.key, _value, metric, panel, k)
+        for member in group:
+            for place in places:
+                if place in member.reasons:
+                    member.measured.reasons[row, metric.key] = member.reasons[place]
+
+
+def _value(metric: PanelMetric, panel: Panel | None, k: int) -> float:
+    if panel is None:
+        raise NotComputable(
+            "it compares with other conditions, and no other of this context has a value to compare with"
+        )
+    return metric.function(panel, k)
+
+
+def _context(member: Member) -> str:
+    return member.condition.control.key

@@ -1,0 +1,102 @@
+"""Rows of the catalogue that see all conditions of a context together."""
+
+from functools import partial
+
+from gensim.metrics.discrimination import centroid_accuracy, pds, pds_2026, rank_of_prediction
+from gensim.metrics.macro_f1 import macro_f1
+from gensim.metrics.panel import PanelMetric, PooledMetric
+
+PANEL = (
+    PanelMetric(
+        key="pds_l1",
+        name="Perturbation discrimination score, 1 - rank / K of the own real condition among the K of the context by "
+        "L1 distance to the predicted mean, genes perturbed by the condition left out",
+        takes="mean",
+        function=partial(pds, distance="cityblock"),
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
+    ),
+    PanelMetric(
+        key="pds_l2",
+        name="Perturbation discrimination score by L2 distance to the predicted mean, else as pds_l1",
+        takes="mean",
+        function=partial(pds, distance="euclidean"),
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
+    ),
+    PanelMetric(
+        key="pds_cosine",
+        name="Perturbation discrimination score by cosine distance of effects (delta), else as pds_l1; the two effects "
+        "share no control cell's noise",
+        takes="delta",
+        function=partial(pds, distance="cosine"),
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
+    ),
+    PanelMetric(
+        key="pds_cosine_2026",
+        name="Perturbation discrimination score, 1 - rank / (K - 1) by cosine distance of effects of bulk profiles "
+        "log(1 + 5e4 share), cells weighted equally; ties share their average rank; the two effects share no control",
+        takes="delta_2026",
+        function=pds_2026,
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Virtual Cell Challenge 2026, The vcc2026 metric suite, section 1",
+    ),
+    PanelMetric(
+        key="rank",
+        name="Rank of the own prediction among all predictions of the context by Euclidean distance to the real mean, "
+        "divided by their number less one; ties share their average position",
+        takes="mean",
+        function=rank_of_prediction,
+        better="lower",
+        range=(0.0, 1.0),
+        identical=0.0,
+        unit="1",
+        space="genes",
+        source="PerturBench, Wu et al. 2024",
+    ),
+    PanelMetric(
+        key="centroid_accuracy",
+        name="Share of the other real conditions of the context whose mean is farther from the predicted mean than the "
+        "own one's, Euclidean",
+        takes="mean",
+        function=centroid_accuracy,
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Systema, Viñas Torné et al. 2025, Nature Biotechnology",
+    ),
+)
+POOLED = (
+    PooledMetric(
+        key="deg_macro_f1",
+        name="F1 of down, unchanged and up (t-test against controls, Benjamini-Hochberg 0.05) over conditions of more "
+        "than 30 cells, mean over the classes that a gene has, then over genes; one value for all conditions",
+        takes="response_classes",
+        function=macro_f1,
+        better="higher",
+        range=(0.0, 1.0),
+        identical=1.0,
+        unit="1",
+        space="genes",
+        source="Cole et al. 2026",
+    ),
+)

@@ -1,0 +1,105 @@
+"""The same cells judged by other packages, where they are installed: the same values for metrics that both define."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy
+from scipy.stats import false_discovery_control, norm
+
+from gensim.metrics.catalogue import choose
+from gensim.metrics.comparison import Comparison, Side
+from gensim.metrics.differential_expression import rank_sum_p
+from gensim.metrics.panel import Panel
+
+GENES = [f"G{i:02d}" for i in range(60)]
+CONTROL = "non-targeting"
+PERTURBATIONS = ["G03", "G11", "G20", "G41", "other"]
+N_CELLS = 70
+THEIRS = {
+    "mse_delta": "mse_delta",
+    "mae_delta": "mae_delta",
+    "pearson_delta": "pearson_delta",
+    "pds_l1": "discrimination_score_l1",
+    "pds_l2": "discrimination_score_l2",
+    "pds_cosine": "discrimination_score_cosine",
+    "des_wilcoxon": "overlap_at_N",
+    "de_recall": "de_sig_genes_recall",
+    "de_direction_match": "de_direction_match",
+    "de_spearman_lfc": "de_spearman_lfc_sig",
+    "auprc_fdr": "pr_auc",
+}
+"""cell-eval's name of ours."""
+
+
+def log1p_cp10k(counts):
+    return np.log1p(1e4 * counts / counts.sum(1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def screens():
+    """Real and predicted cells by perturbation, and the controls of both."""
+    rng = np.random.default_rng(0)
+    rates = rng.gamma(2.0, 3.0, size=60)
+    effects = {name: np.exp(rng.normal(0, 0.25, 60) * (rng.random(60) < 0.5)) for name in PERTURBATIONS}
+    blurred = {name: np.exp(rng.normal(0, 0.15, 60)) for name in PERTURBATIONS}
+    controls = log1p_cp10k(rng.poisson(rates, (N_CELLS, 60)))
+    real = {name: log1p_cp10k(rng.poisson(rates * effects[name], (N_CELLS, 60))) for name in PERTURBATIONS}
+    predicted = {
+        name: log1p_cp10k(rng.poisson(rates * effects[name] * blurred[name], (N_CELLS, 60))) for name in PERTURBATIONS
+    }
+    return real, predicted, controls
+
+
+def as_anndata(cells, controls):
+    x = np.concatenate([controls, *cells.values()])
+    names = np.repeat([CONTROL, *cells], [len(controls), *map(len, cells.values())])
+    obs = pd.DataFrame({"target": pd.Categorical(names)}, index=[f"cell {i}" for i in range(len(x))])
+    return anndata.AnnData(x, obs=obs, var=pd.DataFrame(index=GENES))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_agreement_with_cell_eval(screens, tmp_path):
+    cell_eval = pytest.importorskip("cell_eval", reason="cell-eval is not installed")
+    real, predicted, controls = screens
+    evaluator = cell_eval.MetricsEvaluator(
+        as_anndata(predicted, controls), as_anndata(real, controls), control_pert=CONTROL, num_threads=1,
+        outdir=str(tmp_path / "cell-eval"),
+    )  # fmt: skip
+    found, _ = evaluator.compute(skip_metrics=["clustering_agreement", "pearson_edistance"], break_on_error=True)
+    theirs = {row["perturbation"]: row for row in found.iter_rows(named=True)}
+
+    mean = controls.mean(0, dtype=np.float64)
+    pairs = [[Side(x, x, mean, controls) for x in (real[name], predicted[name])] for name in PERTURBATIONS]
+    targets = [np.flatnonzero(np.array(GENES) == name) for name in PERTURBATIONS]
+    of_condition = choose([key for key in THEIRS if not key.startswith("pds")])
+    different = set()
+    for k, (name, (one, other)) in enumerate(zip(PERTURBATIONS, pairs, strict=True)):
+        ours = {m.key: m.function(Comparison(one, other, None, 0, targets[k])) for m in of_condition}
+        for metric in choose(["pds_l1", "pds_l2", "pds_cosine"]):
+            vectors = (np.stack([getattr(pair[i], metric.takes) for pair in pairs]) for i in (0, 1))
+            ours[metric.key] = metric.function(Panel(*vectors, targets), k)
+        for key, value in ours.items():
+            assert value == pytest.approx(theirs[name][THEIRS[key]], rel=1e-6, abs=1e-6), (name, key)
+            different.add((key, round(value, 6)))
+    # The cells leave something to disagree about: no metric is the same for all conditions but ranks that are right.
+    assert len({key for key, _ in different}) == len(THEIRS)
+    assert len(different) > 3 * len(THEIRS)
+
+
+def test_rank_sum_rates_are_those_of_scanpy(screens):
+    real, _, controls = screens
+    cells = as_anndata(real, controls)
+    scanpy.tl.rank_genes_groups(cells, "target", reference=CONTROL, method="wilcoxon", tie_correct=True)
+    for name in PERTURBATIONS:
+        table = scanpy.get.rank_genes_groups_df(cells, name).set_index("names").loc[GENES]
+        p = rank_sum_p(real[name], controls)
+        # Ours are corrected for continuity, which moves a rank sum by one half. Ties change its deviation a little.
+        z = table["scores"].abs().to_numpy()
+        u_deviation = np.sqrt(N_CELLS * N_CELLS * (2 * N_CELLS + 1) / 12)
+        moved = 2 * norm.sf(np.maximum(0, z - 0.5 / u_deviation))
+        np.testing.assert_allclose(p, moved, rtol=0.02)
+        found = set(np.flatnonzero(false_discovery_control(p) < 0.05))
+        theirs = set(np.flatnonzero(table["pvals_adj"] < 0.05))
+        assert len(found ^ theirs) <= 1
+        assert len(theirs) > 3

@@ -1,0 +1,95 @@
+"""The catalogue as a whole: keys, presets, and how metrics are asked for."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gensim import jobs
+from gensim.cli import main
+from gensim.errors import ConfigError
+from gensim.metrics.catalogue import CATALOGUE, DEFAULT, PRESETS, ConditionMetric, choose, in_words
+from gensim.metrics.comparison import Comparison, Side
+
+KEYS = [metric.key for metric in CATALOGUE]
+
+
+def test_keys_are_unique_and_presets_name_them():
+    assert len(set(KEYS)) == len(KEYS)
+    assert set().union(*PRESETS.values()) == set(KEYS) == set(PRESETS["all"])
+    assert not set(PRESETS) & set(KEYS)
+    assert [metric.key for metric in DEFAULT] == [key for key in KEYS if key in PRESETS["default"]]
+
+
+@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.key)
+def test_a_row_says_what_it_is(metric):
+    low, high = metric.range
+    assert low <= metric.identical <= high
+    best = {"lower": low, "higher": high, "nearest": metric.identical}[metric.better]
+    # Of two samples of one population the best value may be out of reach, never the other end.
+    assert best == metric.identical or low < metric.identical < high
+    assert metric.name
+    assert metric.source
+    assert metric.key in in_words(metric)
+
+
+def test_presets_and_keys_are_asked_for_together_in_the_order_of_the_catalogue():
+    chosen = [metric.key for metric in choose(["des_wilcoxon", "pds_l1", "energy_distance_pca", "pds_l1"])]
+    assert chosen == ["energy_distance_pca", "des_wilcoxon", "pds_l1"]
+    assert choose(["all"]) == CATALOGUE
+    assert choose(["default", "l2_delta"]) == DEFAULT
+
+
+def test_unknown_names_are_refused_with_a_suggestion():
+    with pytest.raises(ConfigError, match=r"'energy_distance_pc' \(did you mean 'energy_distance_pca'"):
+        choose(["energy_distance_pc"])
+    with pytest.raises(ConfigError, match="no metric is asked for"):
+        choose([])
+
+
+def test_the_command_lists_every_metric(capsys):
+    assert main(["metrics"]) == 0
+    listed = capsys.readouterr().out
+    for metric in CATALOGUE:
+        assert f"\n{metric.key}: " in "\n" + listed
+        assert metric.name in listed
+    assert math.isinf(CATALOGUE[0].range[1])
+    assert "energy_distance_pca: lower is better, 0 to inf, unit log1p CP10k, in PCA" in listed
+    assert "variance_ratio: nearest to 1 is better" in listed
+
+
+def test_the_command_asks_for_presets_and_keys(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def remember(cells, run, *, metrics, **_):
+        asked.append([metric.key for metric in metrics])
+        return None, tmp_path
+
+    (tmp_path / "report.txt").write_text("the report")
+    monkeypatch.setattr(jobs, "evaluate_cells", remember)
+    command = ["evaluate", "cells.zarr", "--run", "run"]
+    assert main([*command, "--metrics", "vcc2025, rank,"]) == 0
+    assert main(command) == 0
+    assert asked == [["mae_delta", "des_wilcoxon", "pds_l1", "rank"], [metric.key for metric in DEFAULT]]
+    assert "the report" in capsys.readouterr().out
+
+
+def test_a_mistyped_metric_ends_the_command_before_anything_is_read(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path / "none.zarr"), "--run", str(tmp_path), "--metrics", "energy"]) == 2
+    assert "no metric or preset is called 'energy'" in capsys.readouterr().err
+
+
+def test_every_metric_of_two_equal_populations_is_near_its_stated_value():
+    """Each population is a sample of one distribution; the limits are what sampling noise of 200 cells allows."""
+    rng = np.random.default_rng(1)
+    effect = np.where(np.arange(30) < 15, rng.normal(0, 0.8, 30), 0.0)
+    controls = rng.normal(2, 0.4, size=(2, 200, 30)).astype(np.float32)
+    cells = (rng.normal(2, 0.4, size=(2, 200, 30)) + effect).astype(np.float32)
+    sides = [Side(x, x[:, :5], c.mean(0, dtype=float), c) for x, c in zip(cells, controls, strict=True)]
+    comparison = Comparison(*sides, 3.0, 0, training_centroid=np.full(30, 2.0))
+    # Noise adds to these, more than to the others: 5 dimensions, and 30 genes at once.
+    allowed = {"wasserstein1_pca": 0.6, "wasserstein2_pca": 0.6, "l2_delta": 0.3}
+    for metric in [metric for metric in CATALOGUE if isinstance(metric, ConditionMetric)]:
+        value = metric.function(comparison)
+        assert metric.range[0] - 0.05 <= value <= metric.range[1], metric.key
+        assert value == pytest.approx(metric.identical, abs=allowed.get(metric.key, 0.15)), metric.key
