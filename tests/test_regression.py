@@ -1,5 +1,7 @@
 """Regressions over perturbations: against formulas written out, scikit-learn, and planted truths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -274,6 +276,18 @@ def test_a_context_without_this_perturbation_borrows_from_contexts_like_it():
     assert knowing.shift(Condition(("a",), x)).tolist() == [1]
     unknown = Condition(("a",), (("line", "unknown"),))
     assert knowing.shift(unknown).tolist() == [2], "a context without a vector borrows from all alike"
+
+
+def test_a_regression_that_was_chosen_by_other_effects_trusts_them_as_far_as_those_are_sure():
+    """Contexts all alike, noise 1: variances of 0 give either a weight of 1 / 3; 2 and 0 give 1 / 7 and 3 / 7."""
+    x, y, z = ((("line", c),) for c in "xyz")
+    keys = tuple(Condition((), c).key for c in (x, y, z))
+    table = VectorTable(keys, np.ones((3, 1), np.float32), "contexts")
+    conditions = (Condition(("a",), x), Condition(("a",), y))
+    effects = MeanEffects(conditions, np.array([[21], [42]], np.float32))
+    alike = Predictor(Regression("kernel_ridge", noise=1.0), table)
+    for predictor, expected in ((alike, 7 + 14), (replace(alike, variance={conditions[0]: 2.0}), 3 + 18)):
+        assert effects.informed(Likeness(contexts=predictor)).shift(Condition(("a",), z))[0] == pytest.approx(expected)
 
 
 def test_no_effect_is_not_taken_for_nothing_known():

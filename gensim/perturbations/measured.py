@@ -23,10 +23,15 @@ PLACES_KEPT = 4
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Predictor:
-    """A regression with the vectors that it looks at."""
+    """A regression with the vectors that it looks at.
+
+    Args:
+        variance: of the measured effects by which it was chosen, see `Likeness`; None: that of the likeness.
+    """
 
     regression: Regression
     table: VectorTable
+    variance: Mapping[Condition, float] | None = None
 
     def tells_of(self, name: str) -> bool:
         """Whether the table that is looked at has something on a name."""
@@ -122,11 +127,12 @@ class MeasuredConditions:
         known, predictor, name = self._known(single), self.likeness.perturbations, single.perturbations[0]
         if known is not None or predictor is None or not self.alone or not predictor.table.has(name):
             return known
-        return self._predicted(predictor, name, self.alone, *self._alone_at(single.context, single.dose))
+        parts = self._alone_at(single.context, single.dose)
+        return self._predicted(predictor, name, self.alone, parts)
 
-    def _known_alone(self, context: Context, dose: float | None) -> tuple[Parts, Variances]:
-        """What is known of every perturbation that was measured alone, in a context at a dose, and how surely."""
-        return self._judged([self._known(Condition((name,), context, dose)) or {} for name in self.alone])
+    def _known_alone(self, context: Context, dose: float | None) -> Parts:
+        """What is known of every perturbation that was measured alone, in a context at a dose."""
+        return [self._known(Condition((name,), context, dose)) or {} for name in self.alone]
 
     def _known(self, condition: Condition) -> dict[Key, float] | None:
         """Of conditions with exactly these perturbations; None where there is none."""
@@ -141,7 +147,7 @@ class MeasuredConditions:
         if predictor is None or len(elsewhere) < 2 or not predictor.table.has(here):
             return _sum([_times(1 / len(elsewhere), part) for part in elsewhere.values()])
         names = tuple(Condition((), context).key for context in elsewhere)
-        return self._predicted(predictor, here, names, *self._judged(list(elsewhere.values())))
+        return self._predicted(predictor, here, names, list(elsewhere.values()))
 
     def _at_dose(self, rows: list[int], dose: float | None) -> dict[Key, float]:
         """Of conditions that differ in their dose alone."""
@@ -155,16 +161,13 @@ class MeasuredConditions:
         weights = self.likeness.doses.weights(measured, v, dose).tolist()
         return {(k, False): w for (_, k), w in zip(above_0, weights, strict=True)}
 
-    def _judged(self, parts: Parts) -> tuple[Parts, Variances]:
-        return parts, tuple(sum(w * w * self._variance(k) for (k, _), w in part.items()) for part in parts)
-
-    def _predicted(
-        self, predictor: Predictor, name: str, measured: tuple[str, ...], parts: Parts, v: Variances
-    ) -> dict[Key, float]:
+    def _predicted(self, predictor: Predictor, name: str, measured: tuple[str, ...], parts: Parts) -> dict[Key, float]:
         """What a regression over the measured names makes of another one, each of them being its part.
 
         Effects of measured doses are shrunk or plain as the regression says; those between doses are plain.
         """
+        of = self.likeness.variance if predictor.variance is None else predictor.variance
+        v = tuple(sum(w * w * of.get(self.conditions[k], 0.0) for (k, _), w in part.items()) for part in parts)
         weights = self._weights_among(predictor, measured, v).of([name])[0].tolist()
         return _sum([
             {(k, shrunk and predictor.regression.shrunk): weight * w for (k, shrunk), w in part.items()}

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
-from gensim.perturbations.choose_regression import choose_regressions
+from gensim.perturbations.choose_regression import choose_regressions, over_contexts
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
@@ -160,13 +160,12 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             on_genes = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
             place = OUTSIDE_LATENTS
         on_genes.save(folder / place)
-        regressions = {
-            where: choose_regressions(known, vectors, contexts)
-            for where, known in (("latents", simulating), ("genes", on_genes))
-        }
-        write_json(folder / REGRESSIONS, {where: asdict(chosen) for where, chosen in regressions.items()})
-        for where, chosen in regressions.items() if config.anchor != "none" else []:
-            for line in chosen.in_words():
+        chosen = choose_regressions(simulating, vectors, contexts)
+        between_contexts = None if chosen.contexts is None else over_contexts(on_genes, contexts)
+        regressions = {"latents": chosen, "genes": replace(chosen, contexts=between_contexts)}
+        write_json(folder / REGRESSIONS, {where: asdict(found) for where, found in regressions.items()})
+        for where, found in regressions.items() if config.anchor != "none" else []:
+            for line in found.in_words():
                 log.info("%s: %s", where, line)
         effects(lambda cells: x[cells].toarray(), not_held_out, shrink=None).save(folder / IN_GENES)
         decoded = {"pca": decode_logs(_principal_components(autoencoder, x_train))}

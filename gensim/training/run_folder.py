@@ -42,7 +42,7 @@ IN_LATENTS = "mean_effects_in_latents.safetensors"
 """Mean effects on the latents, shrunk, that simulations start from."""
 REGRESSIONS = "regressions.json"
 """What tells from vectors what a perturbation does that was not measured, or not in this context: in the latents, and
-on genes; chosen on all cells that are not held out."""
+(other contexts) on genes; chosen on all cells that are not held out."""
 IN_SIMULATION = "penetrance_in_simulation.safetensors"
 """Penetrances that cells are simulated with: those of training, and of conditions that were held back whole."""
 OUTSIDE_LATENTS = "mean_effects_outside_latents.safetensors"
@@ -151,9 +151,13 @@ class RunFolder:
         return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), self._told("latents", codebook))
 
     def effects_on_genes(self, name: str, codebook: Codebook) -> MeanEffects:
-        """Those of `OUTSIDE_LATENTS` or `ON_SHARES`, with what tells of other conditions."""
+        """Those of `OUTSIDE_LATENTS` or `ON_SHARES`, with what tells of other conditions: contexts by a regression that
+        was chosen on them, all else as in the latents."""
         effects = MeanEffects.load(self.prepared / name)
-        return effects.informed(replace(self._told("genes", codebook), variance=effects.variances))
+        contexts = self._told("genes", codebook).contexts
+        if contexts is not None:
+            contexts = replace(contexts, variance=effects.variances)
+        return effects.informed(replace(codebook.likeness, contexts=contexts))
 
     def _told(self, space: str, codebook: Codebook) -> Likeness:
         judged = self.read_json(self.prepared / REGRESSIONS)[space]
