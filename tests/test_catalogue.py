@@ -8,8 +8,18 @@ import pytest
 from gensim import jobs
 from gensim.cli import main
 from gensim.errors import ConfigError
+from gensim.metrics import (
+    challenge_2026,
+    distance_variants,
+    distances,
+    effects,
+    expression_agreement,
+    manifold,
+    marginal_distances,
+)
 from gensim.metrics.catalogue import CATALOGUE, DEFAULT, PRESETS, ConditionMetric, choose, in_words
 from gensim.metrics.comparison import Comparison, Side
+from gensim.ot import wasserstein
 
 KEYS = [metric.key for metric in CATALOGUE]
 
@@ -93,3 +103,71 @@ def test_every_metric_of_two_equal_populations_is_near_its_stated_value():
         value = metric.function(comparison)
         assert metric.range[0] - 0.05 <= value <= metric.range[1], metric.key
         assert value == pytest.approx(metric.identical, abs=allowed.get(metric.key, 0.15)), metric.key
+
+
+def unequal_sides():
+    """60 real and 50 predicted cells of 30 genes, of which 20 respond, but not alike."""
+    rng = np.random.default_rng(2)
+    sides = []
+    for n, shift, spread in ((60, 0.5, 0.4), (50, 0.3, 0.6)):
+        controls = rng.gamma(4, 0.5, size=(40, 30)).astype(np.float32)
+        x = rng.gamma(4, 0.5 * spread / 0.4, size=(n, 30)).astype(np.float32)
+        x[:, :20] += shift * rng.normal(size=20).astype(np.float32) * 3
+        x = np.maximum(x, 0)
+        sides.append(Side(x, x[:, 10:16], controls.mean(0, dtype=float), controls))
+    return sides
+
+
+def test_rows_hold_the_functions_that_they_name():
+    r, p = unequal_sides()
+    pca, genes, scores = (r.in_pca, p.in_pca), (r.in_genes, p.in_genes), (r.scores, p.scores)
+    means, deltas, top = (r.mean, p.mean), (r.delta, p.delta), r.differential_expression.top(20)
+    tables, tables_2026 = (
+        tuple(getattr(side, name) for side in (r, p)) for name in ("differential_expression", "tested_2026")
+    )
+    targets = np.array([1])
+    expected = {
+        "energy_distance_pca": distances.energy_distance(*pca),
+        "energy_distance_genes": distances.energy_distance(*genes),
+        "mmd2_rbf_pca": distances.mmd2_rbf(*pca, sigma2=3.0).value,
+        "energy_biased_pca": distance_variants.energy_biased(*pca),
+        "energy_sqrt_pca": distance_variants.energy_sqrt(*pca),
+        "energy_sq_pca": distance_variants.energy_squared(*pca),
+        "energy_sq_biased_pca": distance_variants.energy_squared_biased(*pca),
+        "mmd2_cellot_pca": distance_variants.mmd2_cellot(*pca),
+        "mmd2_linear_pca": distance_variants.mmd2_linear(*pca),
+        "wasserstein1_pca": wasserstein.wasserstein(*scores, 1),
+        "wasserstein2_pca": wasserstein.wasserstein(*scores, 2),
+        "sinkhorn_div_pca": wasserstein.sinkhorn_divergence(*scores, 0.3),
+        "wasserstein1_per_gene": marginal_distances.mean_wasserstein1(r.x, p.x),
+        "ks_per_gene": marginal_distances.mean_kolmogorov_smirnov(r.x, p.x),
+        "precision_pca": manifold.precision(*scores),
+        "recall_pca": manifold.recall(*scores),
+        "density_pca": manifold.density(*scores),
+        "coverage_pca": manifold.coverage(*scores),
+        "l2_delta": effects.l2_delta(*means),
+        "mse_delta": effects.mse_delta(*means),
+        "mae_delta": effects.mae_delta(*means),
+        "pearson_delta": effects.pearson_delta(*deltas),
+        "spearman_delta": effects.spearman_delta(*deltas),
+        "r2_delta": effects.r2_delta(*deltas),
+        "pearson2_delta": effects.pearson_squared_delta(*deltas),
+        "l2_delta_top20": effects.l2_delta(r.mean[top], p.mean[top]),
+        "mse_delta_top20": effects.mse_delta(r.mean[top], p.mean[top]),
+        "de_recall": expression_agreement.significant_recall(*tables),
+        "de_direction_match": expression_agreement.direction_match(*tables),
+        "de_spearman_lfc": expression_agreement.spearman_fold_changes(*tables),
+        "auprc_lfc": expression_agreement.auprc_of_fold_changes(*tables),
+        "auprc_fdr": expression_agreement.auprc_of_rates(*tables),
+        "precision_at_recall25": expression_agreement.precision_at_recall(*tables, 0.25),
+        "precision_at_recall75": expression_agreement.precision_at_recall(*tables, 0.75),
+        "direction_fidelity": challenge_2026.direction_fidelity(*tables_2026, targets),
+        "direction_reach": challenge_2026.direction_reach(*tables_2026, targets),
+        "de_jaccard": challenge_2026.significant_jaccard(*tables_2026, targets),
+        "lfc_nmae": challenge_2026.fold_change_nmae(*tables_2026, targets),
+    }
+    comparison = Comparison(r, p, 3.0, 0, targets)
+    found = {metric.key: metric.function(comparison) for metric in choose(expected)}
+    assert found == pytest.approx(expected)
+    same = [sorted(v) for v in zip(found, list(found)[1:], strict=False) if found[v[0]] == found[v[1]]]
+    assert not same, "neighbours in the catalogue are told apart by these cells"

@@ -1,5 +1,7 @@
 """Ranks among conditions: hand-worked panels, ties, and what a context of one condition has."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,13 @@ def test_what_a_panel_lacks_has_its_reason():
     assert "no other of this context" in b.reasons["baseline", "pds_l1"]
     assert "1 held-back control cell" in b.reasons["baseline", "pds_cosine"]
     assert not [place for place in a.reasons if place[0] == "baseline"]
+
+
+def test_a_panel_metric_may_be_taken_in_the_first_repeat_alone():
+    members = members_of([Condition(("A",)), Condition(("B",))], REAL[:2], REAL[:2])
+    for member, mean in zip(members, REAL, strict=False):
+        member.keep("real", 1, side(mean))
+        member.keep("model", 1, side(mean))
+    once = replace(PANEL[0], key="once", repeats=1)
+    measure_panels(members, [PANEL[0], once], "real", ["model"], 2)
+    assert members[0].measured.values == {("model", PANEL[0].key): [1.0, 1.0], ("model", "once"): [1.0]}

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist, pdist
 
 from gensim.errors import DataError
 from gensim.metrics.distances import NotComputable, energy_distance, median_squared_distance, mmd2_rbf
-from gensim.metrics.pairs import DISTANCE, GaussianKernels, Sample
+from gensim.metrics.pairs import DISTANCE, GaussianKernels, Sample, squared_distances
 
 X = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)
 Y = np.array([[0.0, 0.0], [0.0, 4.0]], dtype=np.float32)
@@ -144,6 +144,16 @@ def test_tiny_differences_inside_far_clusters_survive():
     # Cells against shifted copies of themselves: the large distances cancel, what is left is of the size of the shift.
     y = (x + np.float32(2e-4)).astype(np.float32)
     assert energy_distance(x, y) == pytest.approx(oracle_energy(x, y), abs=1e-11)
+
+
+def test_small_differences_of_one_far_cell_survive():
+    rng = np.random.default_rng(7)
+    x, y = 30 * rng.normal(size=(30, 3)), 30 * rng.normal(size=(20, 3))
+    x[4] = 1e4 * rng.normal(size=3)
+    y[9] = x[4] + rng.normal(size=3)
+    # |a|^2 + |b|^2 - 2 a.b would be off by about 1e-8 there, though the distance is not small beside the other cells.
+    squared = squared_distances(torch.from_numpy(x), torch.from_numpy(y))
+    assert float(squared[4, 9]) == pytest.approx(np.square(x[4] - y[9]).sum(), rel=1e-11)
 
 
 def test_identical_cells_have_distance_exactly_zero():

@@ -1,5 +1,7 @@
 """Evaluation of Gaussian populations whose scores are known beforehand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -250,6 +252,14 @@ def test_metrics_without_scores_can_be_asked_for_alone():
     text = as_text(evaluation)
     assert "pds_cosine ↑" in text
     assert "all: scores" not in text
+
+
+def test_metrics_know_which_genes_are_perturbed():
+    condition = Condition(("G07", "elsewhere"))
+    (asked,) = choose(["l2_delta"])
+    places = replace(asked, function=lambda c: float(c.targets.item()))
+    found = evaluate(inputs(gaussian(34, [(condition, 0.5)]), gaussian(35, [(condition, 0.5)])), metrics=[places])
+    assert found.results[0].measurements["model", "l2_delta"].value == 7.0
 
 
 def test_the_training_centroid_is_that_of_the_context():
