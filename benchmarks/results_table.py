@@ -6,6 +6,7 @@ benchmarks/results/README.md. No number in either is typed by hand.
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from results_format import interval, markdown, over_seeds, plain
@@ -226,10 +227,15 @@ def source(report: dict) -> str:
     commit = facts["commit"] or "unknown"
     edited = " with uncommitted changes" if commit.endswith("+changes") else ""
     return (
-        f"`{facts['command']}`, {facts['date'][:10]}, commit {commit.partition('+')[0][:12]}{edited}, "
+        f"`{_without_places(facts['command'])}`, {facts['date'][:10]}, commit {commit.partition('+')[0][:12]}{edited}, "
         f"{facts['cpu']}, {facts['cores']} cores, {facts['ram_gib']} GiB, {accelerator}; gensim {facts['gensim']}, "
         f"Python {facts['python']}, torch {facts['torch']}"
     )
+
+
+def _without_places(command: str) -> str:
+    """Where results and vectors were kept changes nothing."""
+    return re.sub(r" --(json|vectors) \S+", "", command)
 
 
 def versions(report: dict) -> str:
