@@ -235,7 +235,7 @@ def source(report: dict) -> str:
 
 def _without_places(command: str) -> str:
     """Where results and vectors were kept changes nothing."""
-    return re.sub(r" --(json|vectors) \S+", "", command)
+    return re.sub(r" --(json|vectors|data) \S+", "", command)
 
 
 def versions(report: dict) -> str:
