@@ -1,0 +1,31 @@
+"""Principal components: those of a dense decomposition, whichever way the covariance is summed."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.decomposition import PCA
+
+from gensim import pca
+from gensim.errors import DataError
+
+
+@pytest.mark.parametrize("sparse_cost", [0.0, np.inf])
+@pytest.mark.parametrize("shape", [(5_000, 30), (20, 30)])
+def test_components_are_those_of_the_dense_cells(monkeypatch, sparse_cost, shape):
+    """Means far from 0 would show sums in float32."""
+    monkeypatch.setattr(pca, "SPARSE_COST", sparse_cost)
+    x = sparse.random(*shape, 0.4, format="csr", random_state=0, dtype=np.float32) * 3
+    x = sparse.csr_matrix(x.multiply(1 + np.arange(shape[1])), dtype=np.float32)
+    found = pca.fit_pca(x, 8)
+    expected = PCA(8, svd_solver="full").fit(x.toarray().astype(np.float64))
+    np.testing.assert_allclose(found.variance, expected.explained_variance_, rtol=1e-6)
+    np.testing.assert_allclose(found.mean, expected.mean_, rtol=1e-6)
+    np.testing.assert_allclose(found.components, expected.components_, atol=1e-6)
+
+
+def test_no_more_components_than_there_are():
+    x = sparse.random(5, 30, 0.5, format="csr", random_state=0, dtype=np.float32)
+    assert pca.fit_pca(x, 50).components.shape == (4, 30)
+    assert pca.fit_pca(x[:, :3].tocsr(), 50).components.shape == (3, 3)
+    with pytest.raises(DataError, match="at least 2 cells, got 1"):
+        pca.fit_pca(x[:1], 2)
