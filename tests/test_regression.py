@@ -173,11 +173,28 @@ def test_a_context_is_left_out_with_all_that_it_shares_with_itself():
     assert over_contexts(MeanEffects(common.conditions, noise), table).unexplained > 0.95
 
 
-def test_two_contexts_are_too_few_to_choose_from():
-    keys = tuple(Condition((), (("line", c),)).key for c in "xy")
-    effects = in_contexts(RNG.normal(size=(N, 3)), np.zeros((2, 3)), ("x", "y"))
-    table = VectorTable(keys, np.eye(2, dtype=np.float32), "contexts")
-    assert over_contexts(effects, table).regression == Regression("mean")
+def in_two_contexts(n: int, common: float) -> tuple[MeanEffects, VectorTable]:
+    """n perturbations, each in contexts x and y: a share of their squared effects is the same in both."""
+    rng = np.random.default_rng(0)
+    same, own = rng.normal(size=(n, 1, 200)), rng.normal(size=(n, 2, 200))
+    delta = np.sqrt(common) * same + np.sqrt(1 - common) * own
+    contexts = [(("line", c),) for c in "xy"]
+    conditions = tuple(Condition((f"p{i}",), context) for i in range(n) for context in contexts)
+    table = VectorTable(tuple(Condition((), c).key for c in contexts), np.eye(2, dtype=np.float32), "contexts")
+    return MeanEffects(conditions, delta.reshape(2 * n, 200).astype(np.float32)), table
+
+
+def test_two_contexts_tell_whether_one_says_anything_of_the_other():
+    """Taking the other's effect leaves 2 (1 - common) unexplained, taking its expectation 1 - common²."""
+    alike, of_nothing, half = (over_contexts(*in_two_contexts(6, common)) for common in (1.0, 0.0, 0.5))
+    assert alike.unexplained < 1e-3
+    assert 0.95 < of_nothing.unexplained < 1.001
+    assert 0.7 < half.unexplained < 0.85
+
+
+def test_two_contexts_of_two_perturbations_are_too_few_to_choose_from():
+    judged = over_contexts(*in_two_contexts(2, 0.0))
+    assert (judged.regression, judged.unexplained) == (Regression("mean"), None)
 
 
 def test_the_share_left_unexplained_by_hand():
@@ -198,7 +215,7 @@ def test_two_perturbations_are_too_few_to_choose_from():
     effects = effects_of(np.array([[1.0], [2]]), NAMES[:2])
     judged = over_perturbations(effects, TABLE)
     assert (judged.regression, judged.unexplained) == (Regression("mean"), None)
-    assert "fewer than 3 to choose by" in judged.in_words("perturbations")
+    assert "too few to choose by" in judged.in_words("perturbations")
 
 
 def test_effects_of_nothing_choose_nothing_odd():

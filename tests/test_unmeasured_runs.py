@@ -110,8 +110,7 @@ def test_a_held_out_context_is_scored_beside_regressions_over_contexts(tmp_path)
     report = (folder / "cells.evaluation" / "report.txt").read_text()
     assert "z has no perturbed training cells (nearest: " in report
     regressions = json.loads((folder / "run" / "prepared" / "regressions.json").read_text())
-    kinds = {space: chosen["contexts"]["regression"]["kind"] for space, chosen in regressions.items()}
-    assert kinds == {"latents": "mean", "genes": "mean"}, "two contexts are too few to choose from"
+    assert all(chosen["contexts"]["unexplained"] < 1 for chosen in regressions.values())
 
 
 def test_counts_in_a_held_out_context_have_the_shares_expected_wherever_the_network_leads(tmp_path):

@@ -20,6 +20,8 @@ Float64Array = NDArray[np.float64]
 
 FEWEST = 3
 """Perturbations, or contexts, to choose from; with fewer it is the mean."""
+FEWEST_EFFECTS = 6
+"""In two contexts, of perturbations measured in both: they tell whether one says anything of the other."""
 MOST_PERTURBATIONS = 2000
 """Of which a choice is made, evenly over the names: time grows with the cube of their number."""
 MOST_SETTINGS = 64
@@ -37,7 +39,7 @@ class Judged:
 
     def in_words(self, of: str) -> str:
         if self.unexplained is None:
-            return f"unmeasured {of}: {self.regression}; there are fewer than {FEWEST} to choose by"
+            return f"unmeasured {of}: {self.regression}; there are too few to choose by"
         return (
             f"unmeasured {of}: {self.regression}; it leaves {self.unexplained:.0%} of the effects of left-out {of} "
             "unexplained (no effect: 100%)"
@@ -157,8 +159,8 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
     for condition in (c for c in effects.conditions if not c.changes_nothing):
         of = (condition.perturbations, condition.dose, condition.time)
         contexts.setdefault(of, {})[condition.control.key] = condition
-    several = [found for found in contexts.values() if len(found) >= FEWEST]
-    if not several:
+    several = [found for found in contexts.values() if len(found) > 1]
+    if sum(map(len, several)) < FEWEST_EFFECTS and max(map(len, several), default=0) < FEWEST:
         return Judged(Regression("mean"), None)
     chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
     settings = [_setting(effects, _views(table, sorted(f)), sorted(f), f.__getitem__) for f in chosen]
