@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", metavar="data.key=value", help="without a run, e.g. data.scale=counts"
     )
     evaluate.add_argument(
-        "--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)"
+        "--out", type=Path, help="folder for the report, metrics.json, .csv and .h5ad (default: beside the cells)"
     )
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
     evaluate.add_argument(

@@ -9,13 +9,13 @@ import numpy as np
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import DataConfig
 from gensim.data.cell_file import CellFile
-from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
+from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
 from gensim.data.screen import Screen, load_screen
 from gensim.errors import DataError, listing
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
-from gensim.metrics.results import Evaluation
+from gensim.metrics.results import TRUTH_CELLS, Evaluation
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.provenance import software
@@ -91,7 +91,7 @@ def evaluate_files(
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     files = {"cells": cells, "truth": truth, "controls": controls, "train": train}
     named = {name: str(path) for name, path in files.items() if path is not None}
-    write_report(evaluation, target, {**software(), **named}, notes)
+    write_report(evaluation, target, {**software(), **named, TRUTH_CELLS: names_digest(real)}, notes)
     return evaluation, target
 
 

@@ -18,7 +18,7 @@ from gensim import build
 from gensim.atomic import atomic_path, write_json
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
-from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
+from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
 from gensim.data.pairs import PairSampler, make_groups
 from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
@@ -26,7 +26,7 @@ from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
-from gensim.metrics.results import REGRESSIONS, Evaluation
+from gensim.metrics.results import REGRESSIONS, TRUTH_CELLS, Evaluation
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import Chosen, choose_regressions
 from gensim.perturbations.codebook import Codebook
@@ -304,7 +304,8 @@ def evaluate_cells(
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]
     of_run = {"run": str(run), "run_seed": config.seed, "split": config.split.model_dump(mode="json")}
-    write_report(evaluation, target, {**provenance, **of_run, "cells": str(cells)}, notes)
+    of_cells = {"cells": str(cells), TRUTH_CELLS: names_digest(real)}
+    write_report(evaluation, target, {**provenance, **of_run, **of_cells}, notes)
     return evaluation, target
 
 

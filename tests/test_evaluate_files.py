@@ -9,6 +9,8 @@ import pytest
 from screens import adata_of
 
 from gensim.cli import main
+from gensim.config import DataConfig
+from gensim.data.cell_source import cell_source_from_file, names_digest
 
 LABELS = ("control", "A", "B")
 DATA = ["data.scale=counts"]
@@ -120,3 +122,31 @@ def test_exit_code_says_whether_bounds_hold(files, capsys):
     assert "energy_distance_pca.value < -9 is required, and it is" in capsys.readouterr().err
     assert (files / "pred.evaluation" / "metrics.json").is_file()
     assert main([*asked, "--require", "energy>=1"]) == 2
+
+
+def test_names_of_the_real_cells_tell_evaluations_apart(files, capsys):
+    def of(prefix, **options) -> str:
+        cells(prefix, **options).write_h5ad(files / "real.h5ad")
+        return evaluated(files, "--truth", files / "real.h5ad")["provenance"]["truth_cells"]
+
+    first = of("re")
+    (files / "pred.evaluation").rename(files / "first")
+    assert of("re", effect=9.0) == first, "names alone count"
+    assert main(["compare-predictions", str(files / "first"), str(files / "pred.evaluation")]) == 0
+    assert of("other") != first
+    assert main(["compare-predictions", str(files / "first"), str(files / "pred.evaluation")]) == 2
+    assert "other names of real cells" in capsys.readouterr().err
+    assert (files / "pred.evaluation" / "metrics.h5ad").is_file()
+
+
+def test_the_digest_of_names_does_not_depend_on_controls_or_on_the_order_of_conditions(tmp_path):
+    def digest(*labels) -> str:
+        path = tmp_path / "cells.h5ad"
+        adata = cells("re", 4)
+        order = np.concatenate([np.flatnonzero(adata.obs["perturbation"] == label) for label in labels])
+        adata[order].copy().write_h5ad(path)
+        config = DataConfig(path=str(path), scale="counts")
+        return names_digest(cell_source_from_file(path, config, tuple(adata.var_names)))
+
+    assert digest("control", "A", "B") == digest("B", "A")
+    assert digest("A", "B") != digest("A")

@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
+import anndata as ad
 import numpy as np
 import pytest
 
+from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import DEFAULT
 from gensim.metrics.html_report import as_html
 from gensim.metrics.report import as_csv, as_json, as_text, write_report
@@ -15,6 +18,7 @@ from gensim.metrics.scores import Estimate
 from gensim.types import Condition
 
 KEYS = [metric.key for metric in DEFAULT]
+BY_KEY = {metric.key: metric for metric in DEFAULT}
 VALUES = {"no_change": 5.0, "training_mean": 4.0, "gaussian_map": 3.0, "replicate": 1.0, "model": 2.0}
 VALUES |= dict.fromkeys(REGRESSIONS, 3.5)
 NEVER = Condition(("never",), (("donor", "D, 1"),))
@@ -116,11 +120,36 @@ def test_files_are_whole_and_replace_older_ones(evaluation, tmp_path):
     folder = tmp_path / "new" / "report"
     write_report(evaluation, folder)
     (folder / "metrics.json").write_text("old")
-    report, metrics, table, page, figure = write_report(evaluation, folder, {"seed": 3})
+    report, metrics, table, page, figure, annotated = write_report(evaluation, folder, {"seed": 3})
     assert json.loads(metrics.read_text())["provenance"] == {"seed": 3}
     assert report.read_text() == as_text(evaluation)
     assert table.read_text() == as_csv(evaluation)
     assert page.read_text() == as_html(evaluation, {"seed": 3})
     assert figure.read_bytes().startswith(b"\x89PNG")
-    names = ["mean_variance.png", "metrics.csv", "metrics.json", "report.html", "report.txt"]
+    assert annotated == folder / "metrics.h5ad"
+    names = ["mean_variance.png", "metrics.csv", "metrics.h5ad", "metrics.json", "report.html", "report.txt"]
     assert sorted(path.name for path in folder.iterdir()) == names
+
+
+def test_annotated_data_holds_the_values_by_condition_metric_and_row(evaluation, tmp_path):
+    write_annotated(evaluation, tmp_path / "metrics.h5ad", {"run": "digest"})
+    found = ad.read_h5ad(tmp_path / "metrics.h5ad")
+    assert (list(found.obs_names), list(found.var_names)) == (["A", "B"], KEYS)
+    assert [Condition.from_key(key).label for key in found.obs["key"]] == ["A", "B"]
+    assert list(found.obs["seen"]) == [True, False]
+    assert list(found.obs["n_predicted_used"]) == [6, 6]
+    assert set(found.layers) == set(ROWS)
+    np.testing.assert_array_equal(found.layers["no_change"], np.repeat([[5.0], [6.0]], len(KEYS), axis=1))
+    expected = np.repeat([[2.0], [3.0]], len(KEYS), axis=1)
+    expected[1, 0] = np.nan
+    np.testing.assert_array_equal(found.X, expected)
+    np.testing.assert_array_equal(found.layers["model"], expected)
+    of = found.var.loc["variance_ratio"]
+    assert (of["direction"], of["unit"], of["source"]) == ("nearest", "1", BY_KEY["variance_ratio"].source)
+    assert json.loads(found.uns["gensim"]) == {"run": "digest", "x": "model"}
+
+
+def test_annotated_data_says_where_it_is_not_known_whether_training_had_a_condition(evaluation, tmp_path):
+    unknown = replace(evaluation, results=tuple(replace(r, seen=None) for r in evaluation.results))
+    write_annotated(unknown, tmp_path / "metrics.h5ad")
+    assert ad.read_h5ad(tmp_path / "metrics.h5ad").obs["seen"].isna().all()

@@ -1,4 +1,4 @@
-"""An evaluation as files: tables, a page and a figure for people, `metrics.json` with every number, `metrics.csv`."""
+"""An evaluation as files: tables, a page and a figure for people; every number as JSON, csv and AnnData."""
 
 import csv
 import io
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gensim.atomic import atomic_path
+from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.html_report import as_html
 from gensim.metrics.mean_variance import save_mean_variance
@@ -22,6 +23,7 @@ from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
 FORMAT = 1
 TABLE_WIDTH = 200
 FIGURE = "mean_variance.png"
+ANNOTATED = "metrics.h5ad"
 Notes = dict[str, int]
 """Number of each reason that stands below the tables."""
 
@@ -31,8 +33,9 @@ def write_report(
     folder: str | Path,
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
-) -> tuple[Path, Path, Path, Path, Path]:
-    """Write `report.txt`, `metrics.json`, `metrics.csv`, `report.html`, `mean_variance.png`, each whole or not at all.
+) -> tuple[Path, Path, Path, Path, Path, Path]:
+    """Write `report.txt`, `metrics.json`, `metrics.csv`, `report.html`, `mean_variance.png` and `metrics.h5ad`, each
+    whole or not at all.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -41,7 +44,7 @@ def write_report(
         notes: lines that a reader of the numbers should know, such as what the latents could hold.
 
     Returns:
-        The five paths, in that order.
+        The six paths, in that order.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -61,8 +64,9 @@ def write_report(
             temporary.write_text(content, encoding="utf-8")
     with atomic_path(folder / FIGURE) as temporary:
         save_mean_variance((result.moments for result in evaluation.results), temporary)
+    write_annotated(evaluation, folder / ANNOTATED, provenance)
     text_path, metrics_path, table_path, page_path = (folder / name for name in files)
-    return text_path, metrics_path, table_path, page_path, folder / FIGURE
+    return text_path, metrics_path, table_path, page_path, folder / FIGURE, folder / ANNOTATED
 
 
 def as_text(evaluation: Evaluation) -> str:

@@ -17,6 +17,8 @@ SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, MODEL)
 """Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
 vectors of perturbations or of contexts tell which others are like them."""
 REAL = "real"
+TRUTH_CELLS = "truth_cells"
+"""In the provenance of an evaluation of files: digest of the names of the real cells that were scored."""
 
 
 @dataclass(frozen=True, slots=True)
