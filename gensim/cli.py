@@ -100,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
         help="presets or keys of `gensim metrics` (default: default)",
     )
     evaluate.add_argument(
+        "--missing",
+        choices=("no_change",),
+        help="score conditions that were not predicted as if control cells had been (default: only list them)",
+    )
+    evaluate.add_argument(
         "--require",
         action="append",
         default=[],
@@ -244,7 +249,8 @@ def _evaluate(parsed: argparse.Namespace) -> None:
 
     metrics = choose(name.strip() for name in parsed.metrics.split(",") if name.strip())
     required = [Requirement.parse(text, [metric.key for metric in metrics]) for text in parsed.require]
-    options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed")} | {"metrics": metrics}
+    options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed", "missing")}
+    options["metrics"] = metrics
     if parsed.run is not None:
         from gensim.jobs import evaluate_cells
 

@@ -31,6 +31,7 @@ from gensim.metrics.results import (
     ConditionResult,
     Evaluation,
     GroupSummary,
+    Missing,
     summarise,
 )
 from gensim.metrics.space import MetricSpace
@@ -84,6 +85,7 @@ def evaluate(
     max_cells: int = 2_000,
     metrics: Sequence[Metric] = DEFAULT,
     pictures: bool = False,
+    missing: Missing | None = None,
 ) -> Evaluation:
     """Metrics of the catalogue, for every condition of the truth, for every row.
 
@@ -115,10 +117,14 @@ def evaluate(
             differential expression uses at most `max_cells` of them.
         metrics: those of the catalogue that are asked for; a value does not depend on the others.
         pictures: whether to keep what a page shows of a condition; it takes two tests of differential expression.
+        missing: what stands for the prediction of conditions that it lacks: `no_change`, the very cells of that row, as
+            many as real cells at most, so that a model is not better for leaving out what is hard; None: they are not
+            scored. Correlations of effects have no value there, as no change has none.
 
     Returns:
-        Values or reasons, averages with intervals, scores. Conditions that were not predicted or have no held-back
-        controls are listed with the reason; predicted conditions that the truth lacks are listed as ignored.
+        Values or reasons, averages with intervals, scores. Conditions that were not predicted (unless something stands
+        for them) or have no held-back controls are listed with the reason; predicted conditions that the truth lacks
+        are listed as ignored.
 
     Raises:
         DataError: nothing to score, values that are not finite, or values that cannot be log1p CP10k.
@@ -127,7 +133,7 @@ def evaluate(
         raise DataError(
             f"n_repeats={n_repeats}, max_cells={max_cells}: at least 1 and {FEWEST_FOR_REPLICATE} are needed"
         )
-    scored, not_scored, warnings = _match(inputs)
+    scored, not_scored, warnings = _match(inputs, missing)
     controls = ControlMeans(inputs.controls, seed, n_repeats)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
     drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored]
@@ -137,22 +143,25 @@ def evaluate(
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
 
-def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condition, str], ...], tuple[str, ...]]:
+def _match(
+    inputs: EvaluationInputs, missing: Missing | None
+) -> tuple[list[Condition], tuple[tuple[Condition, str], ...], tuple[str, ...]]:
     """Which conditions can be scored, which cannot and why, and what is ignored."""
     wanted = [c for c in inputs.truth.conditions if not c.is_control]
     predicted = dict.fromkeys(c for c in inputs.prediction.conditions if not c.is_control)
     started = set(inputs.controls.conditions)
-    scored, not_scored = [], []
+    scored, not_scored, lacking = [], [], []
     for condition in wanted:
-        if condition not in predicted:
+        if condition not in predicted and missing is None:
             not_scored.append((condition, "no cell was predicted for this condition"))
         elif condition.control not in started:
             not_scored.append((condition, f"no held-back control cells of its context {condition.control.label!r}"))
         else:
             scored.append(condition)
+            lacking += [condition.label] if condition not in predicted else []
     known = set(wanted)
     extra = [c.label for c in predicted if c not in known]
-    if not scored:
+    if len(scored) == len(lacking):  # names that nobody predicted are likelier than a prediction of nothing
         why = f"; {not_scored[0][0].label!r}: {not_scored[0][1]}" if not_scored else ""
         hint = nearest(wanted[0].label, extra) if wanted else ""
         raise DataError(
@@ -160,8 +169,15 @@ def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condi
             f"and the prediction has {len(predicted)}, {listing(c.label for c in predicted)}{hint}{why}; "
             "perturbation, contexts, dose and time must be written alike in both"
         )
-    ignored = f"ignored, because the truth lacks them: {len(extra)} predicted conditions, {listing(extra)}"
-    return scored, tuple(not_scored), (ignored,) if extra else ()
+    warnings = []
+    if lacking:
+        warnings.append(
+            f"not predicted: {len(lacking)} conditions, {listing(lacking)}; control cells (no_change) stand for their "
+            "simulated cells"
+        )
+    if extra:
+        warnings.append(f"ignored, because the truth lacks them: {len(extra)} predicted conditions, {listing(extra)}")
+    return scored, tuple(not_scored), tuple(warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +202,7 @@ class _Draft:
             scores=measured.scores(metrics),
             moments=self.moments,
             pictures=self.pictures,
+            stand_in=None if self.cells["predicted"] else "no_change",
         )
 
 
@@ -220,7 +237,8 @@ def _score(
     }
     real_rows = draw_rows(found["truth"], max_cells, generator)
     predicted_rows = draw_rows(found["predicted"], max_cells, generator)
-    control_rows = draw_rows(found["controls"], len(predicted_rows), generator)
+    n_predicted = len(predicted_rows) or len(real_rows)
+    control_rows = draw_rows(found["controls"], n_predicted, generator)
     real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
     real_scores = inputs.space.project(real)
     tested_against = ControlCells(inputs.controls, condition.control, seed, max_cells)
@@ -238,7 +256,7 @@ def _score(
         reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
         reference_controls, replicate_controls = tested_against.halves(repeat)
         n_reference = -(-len(real) // 2) if len(real) >= FEWEST_FOR_REPLICATE else len(real)
-        chosen, others = order[:n_reference], order[n_reference:][: len(predicted_rows)]
+        chosen, others = order[:n_reference], order[n_reference:][:n_predicted]
         reference = Side(real[chosen], real_scores[chosen], reference_baseline, reference_controls)
         if len(others):
             rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline, replicate_controls)
@@ -307,7 +325,8 @@ def _fixed_rows(
     drawn = read_dense(inputs.controls, control_rows, f"controls {condition.control.label!r}")
     drawn_mean = drawn.mean(axis=0, dtype=np.float64)
     still = NoChange().simulate(drawn, condition)
-    yield NO_CHANGE, Side(still, inputs.space.project(still), drawn_mean, drawn)
+    no_change = Side(still, inputs.space.project(still), drawn_mean, drawn)
+    yield NO_CHANGE, no_change
     if inputs.effects is not None:
         moved = TrainingMean(inputs.effects).simulate(drawn, condition)
         yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
@@ -318,6 +337,9 @@ def _fixed_rows(
     for row, effects in inputs.regressions.items():
         moved = TrainingMean(effects).simulate(drawn, condition)
         yield row, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
+    if not len(predicted_rows):
+        yield MODEL, no_change
+        return
     x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
     yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control), tested_against)
 

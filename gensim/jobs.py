@@ -26,7 +26,7 @@ from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
-from gensim.metrics.results import REGRESSIONS, TRUTH_CELLS, Evaluation
+from gensim.metrics.results import REGRESSIONS, TRUTH_CELLS, Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import Chosen, choose_regressions
 from gensim.perturbations.codebook import Codebook
@@ -251,6 +251,7 @@ def evaluate_cells(
     out: Path | None = None,
     seed: int = 0,
     metrics: Sequence[Metric] = DEFAULT,
+    missing: Missing | None = None,
 ) -> tuple[Evaluation, Path]:
     """Score simulated against real cells, in the space and beside the baselines of a run; write the report.
 
@@ -261,6 +262,7 @@ def evaluate_cells(
         controls: control cells for the baselines; None for the run's held-back ones.
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.zarr``.
         metrics: those of the catalogue that are asked for.
+        missing: what stands for conditions that were not predicted; None: they are not scored.
 
     Returns:
         The evaluation, and the folder of the report; see `write_report`.
@@ -296,7 +298,7 @@ def evaluate_cells(
         maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
         regressions={row: informed for row, (informed, _) in regressions.items()},
     )
-    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True)
+    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     notes = [
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),

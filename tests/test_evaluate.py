@@ -1,5 +1,8 @@
 """Evaluation of Gaussian populations whose scores are known beforehand."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,7 @@ from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics import comparison
 from gensim.metrics.catalogue import DEFAULT, choose
 from gensim.metrics.pairs import Sample
-from gensim.metrics.report import as_text
+from gensim.metrics.report import as_csv, as_json, as_text
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
@@ -338,6 +341,38 @@ def test_unmatched_conditions_are_listed():
     (warning,) = evaluation.warnings
     assert "ignored" in warning
     assert "'P4'" in warning
+
+
+def test_no_change_stands_for_what_was_not_predicted_on_request():
+    prediction = gaussian(18, PERTURBED[:2], n=30)
+    listed, asked = (evaluate(inputs(prediction), n_repeats=2, missing=missing) for missing in (None, "no_change"))
+    assert [c for c, _ in listed.not_scored] == list(CONDITIONS[2:])
+    assert asked.not_scored == ()
+    assert [r.stand_in for r in asked.results] == [None, None, *["no_change"] * 3]
+    for before, after in zip(listed.results, asked.results, strict=False):
+        assert before.measurements == after.measurements, "what was predicted is scored as before"
+    for result in asked.results[2:]:
+        for metric in DEFAULT:
+            model, still = (result.measurements[row, metric.key] for row in ("model", "no_change"))
+            assert model == still
+        assert result.scores["model", "energy_distance_pca"].value == 0
+        assert (result.cells["predicted"], result.cells["predicted_used"], result.cells["controls_drawn"]) == (0, 0, 60)
+    scores = [e.group("all").scores["model", "energy_distance_pca"].value for e in (listed, asked)]
+    assert scores[0] == pytest.approx(1.0, abs=0.1)
+    assert scores[1] < 0.6
+    (warning,) = asked.warnings
+    assert "not predicted: 3 conditions, 'P2', 'P3', 'P4'" in warning
+    assert "not predicted: P3: scored with the cells of no_change" in as_text(asked)
+    lines = list(csv.DictReader(io.StringIO(as_csv(asked))))
+    assert {line["condition"] for line in lines if line["stand_in"]} == {"P2", "P3", "P4"}
+    assert {line["row"] for line in lines if line["stand_in"]} == {"model"}
+    marks = {c["condition"]: c["stand_in"] for c in as_json(asked)["conditions"]}
+    assert marks == {"P0": None, "P1": None, "P2": "no_change", "P3": "no_change", "P4": "no_change"}
+
+
+def test_a_prediction_of_nothing_that_is_asked_is_refused_whatever_stands_for_it():
+    with pytest.raises(DataError, match="nothing to score"):
+        evaluate(inputs(gaussian(19, PERTURBED[:1]), gaussian(20, PERTURBED[1:2])), missing="no_change")
 
 
 def test_nothing_to_score_is_refused():

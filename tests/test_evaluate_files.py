@@ -150,3 +150,14 @@ def test_the_digest_of_names_does_not_depend_on_controls_or_on_the_order_of_cond
 
     assert digest("control", "A", "B") == digest("B", "A")
     assert digest("A", "B") != digest("A")
+
+
+def test_conditions_that_were_not_predicted_are_scored_on_request(files):
+    cells("prediction", labels=("control", "A")).write_h5ad(files / "pred.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad")
+    assert [c["condition"] for c in found["not_scored"]] == ["B"]
+    found = evaluated(files, "--truth", files / "real.h5ad", "--missing", "no_change")
+    assert [(c["condition"], c["stand_in"]) for c in found["conditions"]] == [("A", None), ("B", "no_change")]
+    assert found["not_scored"] == []
+    assert "B (not predicted: no_change)" in (files / "pred.evaluation" / "report.html").read_text()
+    assert list(ad.read_h5ad(files / "pred.evaluation" / "metrics.h5ad").obs["stand_in"]) == ["", "no_change"]

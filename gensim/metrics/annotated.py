@@ -16,9 +16,10 @@ from gensim.metrics.results import MODEL, Evaluation
 def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str, Any] | None = None) -> None:
     """Write `.h5ad`: conditions by metrics, with a layer per row of the evaluation; X is the model's.
 
-    obs, indexed by label, has the condition's `key`, `seen` (missing where that is not known) and numbers of cells;
-    var, indexed by key, the metric's `name`, `direction`, `unit`, `space` and `source`. NaN: no value, the reason being
-    in metrics.json; metrics with one value for all conditions together have NaN everywhere.
+    obs, indexed by label, has the condition's `key`, `seen` (missing where that is not known), `stand_in` (the row
+    whose cells stand for the model's where it has none) and numbers of cells; var, indexed by key, the metric's `name`,
+    `direction`, `unit`, `space` and `source`. NaN: no value, the reason being in metrics.json; metrics with one value
+    for all conditions together have NaN everywhere.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -33,6 +34,7 @@ def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str,
         {
             "key": [r.condition.key for r in results],
             "seen": pd.array([r.seen for r in results], dtype="boolean"),
+            "stand_in": [r.stand_in or "" for r in results],
             **{f"n_{name}": [r.cells[name] for r in results] for name in results[0].cells},
         },
         index=[r.condition.label for r in results],

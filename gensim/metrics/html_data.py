@@ -78,7 +78,7 @@ def _condition(
         return None if found is None or found.spread is None else rounded(found.spread, 2)
 
     return {
-        "name": result.condition.label,
+        "name": result.condition.label + (f" (not predicted: {result.stand_in})" if result.stand_in else ""),
         "seen": result.seen,
         "cells": dict(result.cells),
         "values": [[value(result.measurements.get((row, m.key))) for m in metrics] for row in rows],

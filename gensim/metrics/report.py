@@ -96,6 +96,9 @@ def as_text(evaluation: Evaluation) -> str:
         f"conditions ({RESAMPLES} resamples). Score: (no_change - row) / (no_change - replicate) of averages; 0 no "
         "better than control cells, 1 as good as repeating the experiment."
     )
+    for result in evaluation.results:
+        if result.stand_in is not None:
+            console.print(f"not predicted: {result.condition.label}: scored with the cells of {result.stand_in}")
     for condition, reason in evaluation.not_scored:
         console.print(f"not scored: {condition.label}: {reason}")
     for warning in evaluation.warnings:
@@ -129,17 +132,20 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
 
 
 def as_csv(evaluation: Evaluation) -> str:
-    """Lines of condition, row, metric, value (empty where there is none), reason, and the condition's key."""
+    """Lines of condition, row, metric, value (empty where there is none), reason, the condition's key, and the row
+    whose cells stand for the model's where it has none."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["condition", "row", "metric", "value", "reason", "condition_key"])
+    writer.writerow(["condition", "row", "metric", "value", "reason", "condition_key", "stand_in"])
     for result in evaluation.results:
         name, key = result.condition.label, result.condition.key
         for (row, measured), m in result.measurements.items():
-            writer.writerow([name, row, measured, "" if m.value is None else repr(m.value), m.reason or "", key])
+            stand_in = (result.stand_in or "") if row == MODEL else ""
+            value = "" if m.value is None else repr(m.value)
+            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in])
     for condition, reason in evaluation.not_scored:
         for metric in evaluation.metrics:
-            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key])
+            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, ""])
     return buffer.getvalue()
 
 
@@ -200,6 +206,7 @@ def _condition(result: ConditionResult) -> dict[str, Any]:
         "condition": result.condition.label,
         "key": result.condition.key,
         "seen": result.seen,
+        "stand_in": result.stand_in,
         "cells": dict(result.cells),
         "mmd2_rbf_gammas": None if result.gammas is None else list(result.gammas),
         "values": _nested(measurements),

@@ -17,6 +17,8 @@ SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, MODEL)
 """Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
 vectors of perturbations or of contexts tell which others are like them."""
 REAL = "real"
+Missing = Literal["no_change"]
+"""A row whose cells may stand for those that a prediction lacks."""
 TRUTH_CELLS = "truth_cells"
 """In the provenance of an evaluation of files: digest of the names of the real cells that were scored."""
 
@@ -50,6 +52,7 @@ class ConditionResult:
         moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p
             CP10k; empty where either has a single cell. A figure shows them; they are too many for a file of numbers.
         pictures: what a page shows of it, if asked for.
+        stand_in: the row whose cells stand for those of the model, which has none of this condition; None: it has.
     """
 
     condition: Condition
@@ -60,6 +63,7 @@ class ConditionResult:
     scores: Mapping[tuple[str, str], Estimate]
     moments: Mapping[str, tuple[FloatArray, FloatArray]]
     pictures: ConditionPictures | None = None
+    stand_in: Missing | None = None
 
 
 @dataclass(frozen=True, slots=True)
