@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
+from gensim.data.batches import Batches
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
 from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric, PooledMetric
@@ -16,11 +17,13 @@ from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
+from gensim.metrics.experimental_error import ExperimentalError, experimental_error
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.measured import Measured
 from gensim.metrics.panel_measurement import Member, measure_panels, pooled
 from gensim.metrics.pictures import ConditionPictures, picture_condition
 from gensim.metrics.results import (
+    BOUNDED,
     GAUSSIAN_MAP,
     MODEL,
     NO_CHANGE,
@@ -55,6 +58,7 @@ class EvaluationInputs:
         maps: maps between Gaussians in the principal components of `space`; None: no Gaussian-map row.
         regressions: by the row, one of `REGRESSIONS`: the same effects with what a regression makes of perturbations
             that training did not have.
+        batches: of the real cells and of the controls, by their rows; None: not known.
 
     Raises:
         DataError: a source or the effects are over other genes; the first difference is named.
@@ -67,6 +71,7 @@ class EvaluationInputs:
     effects: MeanEffects | None = None
     maps: GaussianMaps | None = None
     regressions: Mapping[str, MeanEffects] = field(default_factory=dict)
+    batches: Batches | None = None
 
     def __post_init__(self) -> None:
         for name in ("prediction", "truth", "controls"):
@@ -190,6 +195,7 @@ class _Draft:
     gammas: tuple[float, ...] | None
     moments: dict[str, tuple[FloatArray, FloatArray]]
     pictures: ConditionPictures | None
+    error: ExperimentalError | None
 
     def result(self, metrics: Sequence[Metric]) -> ConditionResult:
         measured = self.member.measured
@@ -202,6 +208,7 @@ class _Draft:
             scores=measured.scores(metrics),
             moments=self.moments,
             pictures=self.pictures,
+            experimental_error=self.error,
             stand_in=None if self.cells["predicted"] else "no_change",
         )
 
@@ -285,6 +292,15 @@ def _score(
         },
         gammas=rbf_gammas(sigma2) if sigma2 else None,
         moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
+        error=experimental_error(
+            real,
+            tested_against.whole,
+            None if inputs.batches is None else inputs.batches.truth[real_rows],
+            None if inputs.batches is None else inputs.batches.controls[tested_against.rows],
+            derive(seed, "evaluate", condition.key),
+        )
+        if any(metric.key == BOUNDED for metric in metrics)
+        else None,
         pictures=picture_condition(
             inputs.space.genes,
             rows[NO_CHANGE],

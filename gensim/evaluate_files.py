@@ -8,6 +8,7 @@ import numpy as np
 
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import DataConfig
+from gensim.data.batches import batches_of
 from gensim.data.cell_file import CellFile
 from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
 from gensim.data.screen import Screen, load_screen
@@ -87,7 +88,10 @@ def evaluate_files(
         notes.append("principal components of the real cells themselves, as no training cells were given (--train)")
     else:
         space, effects, maps = _fitted(screen)
-    inputs = EvaluationInputs(source(cells), real, started_from, space, effects, maps)
+    batches, why = batches_of(real, started_from, data.batch_column)
+    if why is not None and data.batch_column is not None:
+        notes.append(f"batches: {why}")
+    inputs = EvaluationInputs(source(cells), real, started_from, space, effects, maps, batches=batches)
     evaluation = evaluate(inputs, seed, metrics=metrics, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     files = {"cells": cells, "truth": truth, "controls": controls, "train": train}

@@ -18,6 +18,7 @@ from gensim import build
 from gensim.atomic import atomic_path, write_json
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
+from gensim.data.batches import batches_of
 from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
 from gensim.data.pairs import PairSampler, make_groups
 from gensim.data.pseudobulk_file import write_pseudobulk
@@ -289,20 +290,24 @@ def evaluate_cells(
         log.info("%d cells of %s were used in training and are left out", n_left_out, truth)
     effects, codebook = MeanEffects.load(folder.prepared / IN_GENES), folder.sampling_codebook()
     regressions = _regressions(codebook, effects, real.conditions)
+    started_from = leave_out(source(controls or folder.held_out), used)[0]
+    batches, why = batches_of(real, started_from, data.batch_column)
     inputs = EvaluationInputs(
         prediction=source(cells),
         truth=real,
-        controls=leave_out(source(controls or folder.held_out), used)[0],
+        controls=started_from,
         space=space,
         effects=effects,
         maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
         regressions={row: informed for row, (informed, _) in regressions.items()},
+        batches=batches,
     )
     evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     notes = [
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
         _reconstruction_note(folder),
+        *([] if why is None or data.batch_column is None else [f"batches: {why}"]),
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]
     of_run = {"run": str(run), "run_seed": config.seed, "split": config.split.model_dump(mode="json")}

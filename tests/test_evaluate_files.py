@@ -161,3 +161,39 @@ def test_conditions_that_were_not_predicted_are_scored_on_request(files):
     assert found["not_scored"] == []
     assert "B (not predicted: no_change)" in (files / "pred.evaluation" / "report.html").read_text()
     assert list(ad.read_h5ad(files / "pred.evaluation" / "metrics.h5ad").obs["stand_in"]) == ["", "no_change"]
+
+
+def test_experimental_error_resamples_the_batches_of_the_data(files):
+    found = evaluated(files, "--truth", files / "real.h5ad")
+    alone = found["conditions"][0]["experimental_error"]
+    assert (alone["n_batches"], alone["paired"]) == (None, False)
+    report = (files / "pred.evaluation" / "report.txt").read_text()
+    assert "cells alone were resampled, as batches are not known" in " ".join(report.split())
+
+    real = cells("re")
+    real.obs["lane"] = [f"lane {i % 3}" for i in range(real.n_obs)]
+    real.write_h5ad(files / "real.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad", "data.batch_column=lane")
+    errors = [c["experimental_error"] for c in found["conditions"]]
+    assert [(e["n_batches"], e["paired"]) for e in errors] == [(3, False), (3, False)]
+    average = found["groups"][0]["experimental_error"]
+    assert average["value"] == pytest.approx(np.mean([e["value"] for e in errors]))
+    report = (files / "pred.evaluation" / "report.txt").read_text()
+    (line,) = [line for line in report.splitlines() if line.split()[:2] == ["experimental", "error"]]
+    assert f"{average['value']:.3g}" in line
+    assert "batches (3 to 3 per condition), then cells in them" in " ".join(report.split())
+    page = (files / "pred.evaluation" / "report.html").read_text()
+    assert 'href="#experimental-error"' in page
+    assert 'id="experimental-error"' in page
+    table = pd.read_csv(files / "pred.evaluation" / "metrics.csv", float_precision="round_trip")
+    assert list(table[table["row"] == "experimental_error"]["value"]) == [e["value"] for e in errors]
+    asked = ["--metrics", "energy_distance_pca"]
+    found = evaluated(files, "--truth", files / "real.h5ad", "data.batch_column=lane", *asked)
+    assert {c["experimental_error"] for c in found["conditions"]} == {None}
+    assert "experimental error" not in (files / "pred.evaluation" / "report.txt").read_text()
+
+
+def test_batches_that_a_file_lacks_are_named(files):
+    found = evaluated(files, "--truth", files / "real.h5ad", "data.batch_column=lane")
+    assert found["conditions"][0]["experimental_error"]["n_batches"] is None
+    assert any("batches: " in note and "no column 'lane'" in note for note in found["notes"])

@@ -17,9 +17,9 @@ def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str,
     """Write `.h5ad`: conditions by metrics, with a layer per row of the evaluation; X is the model's.
 
     obs, indexed by label, has the condition's `key`, `seen` (missing where that is not known), `stand_in` (the row
-    whose cells stand for the model's where it has none) and numbers of cells; var, indexed by key, the metric's `name`,
-    `direction`, `unit`, `space` and `source`. NaN: no value, the reason being in metrics.json; metrics with one value
-    for all conditions together have NaN everywhere.
+    whose cells stand for the model's where it has none), `experimental_error` and numbers of cells; var, indexed by
+    key, the metric's `name`, `direction`, `unit`, `space` and `source`. NaN: no value, the reason being in
+    metrics.json; metrics with one value for all conditions together have NaN everywhere.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -35,6 +35,9 @@ def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str,
             "key": [r.condition.key for r in results],
             "seen": pd.array([r.seen for r in results], dtype="boolean"),
             "stand_in": [r.stand_in or "" for r in results],
+            "experimental_error": np.array(
+                [r.experimental_error.value if r.experimental_error else None for r in results], dtype=np.float64
+            ),
             **{f"n_{name}": [r.cells[name] for r in results] for name in results[0].cells},
         },
         index=[r.condition.label for r in results],

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from rich.table import Table
 from gensim.atomic import atomic_path
 from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.experimental_error import EXPLANATION, resampled
 from gensim.metrics.html_report import as_html
 from gensim.metrics.mean_variance import save_mean_variance
-from gensim.metrics.results import MODEL, ConditionResult, Evaluation, GroupSummary
+from gensim.metrics.results import BOUNDED, MODEL, REPLICATE, ConditionResult, Evaluation, GroupSummary
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
 
 FORMAT = 1
@@ -82,7 +84,11 @@ def as_text(evaluation: Evaluation) -> str:
     )
     notes: Notes = {}
     for group in evaluation.groups:
-        console.print(_table(f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes))
+        console.print(
+            _table(
+                f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes, group.experimental_error
+            )
+        )
         if group.scores:
             console.print(_table(f"{group.name}: scores", group.scores, group, notes))
     for note, number in notes.items():
@@ -99,6 +105,9 @@ def as_text(evaluation: Evaluation) -> str:
     for result in evaluation.results:
         if result.stand_in is not None:
             console.print(f"not predicted: {result.condition.label}: scored with the cells of {result.stand_in}")
+    errors = [r.experimental_error for r in evaluation.results if r.experimental_error is not None]
+    if errors:
+        console.print(f"experimental error: {EXPLANATION} {resampled(errors)}")
     for condition, reason in evaluation.not_scored:
         console.print(f"not scored: {condition.label}: {reason}")
     for warning in evaluation.warnings:
@@ -122,6 +131,7 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
                 "n_conditions": group.n_conditions,
                 "averages": _nested({place: _estimate(e) for place, e in group.averages.items()}),
                 "scores": _nested({place: _estimate(e) for place, e in group.scores.items()}),
+                "experimental_error": None if group.experimental_error is None else _estimate(group.experimental_error),
             }
             for group in evaluation.groups
         ],
@@ -143,14 +153,24 @@ def as_csv(evaluation: Evaluation) -> str:
             stand_in = (result.stand_in or "") if row == MODEL else ""
             value = "" if m.value is None else repr(m.value)
             writer.writerow([name, row, measured, value, m.reason or "", key, stand_in])
+        if (error := result.experimental_error) is not None:
+            value = "" if error.value is None else repr(error.value)
+            writer.writerow([name, "experimental_error", BOUNDED, value, error.reason or "", key, ""])
     for condition, reason in evaluation.not_scored:
         for metric in evaluation.metrics:
             writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, ""])
     return buffer.getvalue()
 
 
-def _table(title: str, estimates: Mapping[tuple[str, str], Estimate], group: GroupSummary, notes: Notes) -> Table:
-    """A line per metric that has any estimate, a column per row of the evaluation."""
+def _table(
+    title: str,
+    estimates: Mapping[tuple[str, str], Estimate],
+    group: GroupSummary,
+    notes: Notes,
+    error: Estimate | None = None,
+) -> Table:
+    """A line per metric that has any estimate, a column per row; below L2 of effects its experimental error, where a
+    replicate stands."""
     rows = list(dict.fromkeys(row for row, _ in estimates))
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric")
@@ -160,6 +180,11 @@ def _table(title: str, estimates: Mapping[tuple[str, str], Estimate], group: Gro
         if (rows[0], metric.key) in estimates:
             cells = (_text(estimates[row, metric.key], group.n_conditions, notes) for row in rows)
             table.add_row(_head(metric), *cells)
+            if metric.key == BOUNDED and error is not None:
+                table.add_row(
+                    "  experimental error",
+                    *(_text(error, group.n_conditions, notes) if row == REPLICATE else "" for row in rows),
+                )
     return table
 
 
@@ -211,6 +236,7 @@ def _condition(result: ConditionResult) -> dict[str, Any]:
         "mmd2_rbf_gammas": None if result.gammas is None else list(result.gammas),
         "values": _nested(measurements),
         "scores": _nested(scores),
+        "experimental_error": None if result.experimental_error is None else asdict(result.experimental_error),
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.experimental_error import ExperimentalError
 from gensim.metrics.pictures import ConditionPictures
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
 from gensim.types import Condition, FloatArray
@@ -17,6 +18,8 @@ SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, MODEL)
 """Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
 vectors of perturbations or of contexts tell which others are like them."""
 REAL = "real"
+BOUNDED = "l2_delta"
+"""The metric that an experimental error is a bound of: none is known to be better that is nearer than this."""
 Missing = Literal["no_change"]
 """A row whose cells may stand for those that a prediction lacks."""
 TRUTH_CELLS = "truth_cells"
@@ -52,6 +55,7 @@ class ConditionResult:
         moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p
             CP10k; empty where either has a single cell. A figure shows them; they are too many for a file of numbers.
         pictures: what a page shows of it, if asked for.
+        experimental_error: of its real effect, from the cells that are used; None where `BOUNDED` is not asked for.
         stand_in: the row whose cells stand for those of the model, which has none of this condition; None: it has.
     """
 
@@ -63,17 +67,22 @@ class ConditionResult:
     scores: Mapping[tuple[str, str], Estimate]
     moments: Mapping[str, tuple[FloatArray, FloatArray]]
     pictures: ConditionPictures | None = None
+    experimental_error: ExperimentalError | None = None
     stand_in: Missing | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key)."""
+    """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key).
+
+    `experimental_error` is the average of those of its conditions; None where they were not taken.
+    """
 
     name: str
     n_conditions: int
     averages: Mapping[tuple[str, str], Estimate]
     scores: Mapping[tuple[str, str], Estimate]
+    experimental_error: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,9 @@ def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSumma
             if row in SCORED_ROWS and metric.better == "lower":
                 u, u_no_change, u_replicate = _together(results, row, metric.key)
                 scores[row, metric.key] = normalised_score(u, u_no_change, u_replicate, seed)
-    return GroupSummary(name, len(results), averages, scores)
+    errors = [r.experimental_error for r in results if r.experimental_error is not None]
+    of_error = mean_with_interval([e.value for e in errors if e.value is not None], seed) if errors else None
+    return GroupSummary(name, len(results), averages, scores, of_error)
 
 
 def _together(results: list[ConditionResult], row: str, metric: str) -> list[list[float]]:
