@@ -56,8 +56,8 @@ class EvaluationInputs:
         space: principal components fitted on training cells.
         effects: mean effects of the training conditions over genes; None: no training-mean row, no seen and unseen.
         maps: maps between Gaussians in the principal components of `space`; None: no Gaussian-map row.
-        regressions: by the row, one of `REGRESSIONS`: the same effects with what a regression makes of perturbations
-            that training did not have.
+        regressions: by the row, one of `REGRESSIONS` or `BOUNDS`: the same effects with what a regression makes of
+            conditions that training did not have.
         batches: of the real cells and of the controls, by their rows; None: not known.
 
     Raises:
@@ -97,7 +97,8 @@ def evaluate(
     Rows: `no_change` (held-back controls of the same context, drawn without replacement, at most as many as predicted
     cells), `training_mean` (the same controls moved by the mean training effect), `gaussian_map` (these stretched by
     the map between Gaussians), `nearest`, `ridge` and `kernel_ridge` (the same controls moved by what these regressions
-    make of the training effects), `replicate` and `model`.
+    make of the training effects), `random_embedding` and `idealised` (the same on vectors that know nothing and on
+    vectors that know the answer: bounds), `replicate` and `model`.
 
     In each of `n_repeats` seeded repeats the real cells of a condition are split in two halves. One half is what every
     row is compared with; of the other, the replicate takes at most as many cells as were predicted, *without*

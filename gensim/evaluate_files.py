@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gensim.baselines.embedding_bounds import embedding_bounds
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import DataConfig
 from gensim.data.batches import batches_of
@@ -91,7 +92,9 @@ def evaluate_files(
     batches, why = batches_of(real, started_from, data.batch_column)
     if why is not None and data.batch_column is not None:
         notes.append(f"batches: {why}")
-    inputs = EvaluationInputs(source(cells), real, started_from, space, effects, maps, batches=batches)
+    bounds, of_bounds = embedding_bounds(effects, real, started_from, seed)
+    notes += of_bounds
+    inputs = EvaluationInputs(source(cells), real, started_from, space, effects, maps, bounds, batches)
     evaluation = evaluate(inputs, seed, metrics=metrics, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     files = {"cells": cells, "truth": truth, "controls": controls, "train": train}

@@ -16,6 +16,7 @@ from accelerate.state import AcceleratorState
 
 from gensim import build
 from gensim.atomic import atomic_path, write_json
+from gensim.baselines.embedding_bounds import embedding_bounds
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
 from gensim.data.batches import batches_of
@@ -292,6 +293,7 @@ def evaluate_cells(
     regressions = _regressions(codebook, effects, real.conditions)
     started_from = leave_out(source(controls or folder.held_out), used)[0]
     batches, why = batches_of(real, started_from, data.batch_column)
+    bounds, of_bounds = embedding_bounds(effects, real, started_from, seed)
     inputs = EvaluationInputs(
         prediction=source(cells),
         truth=real,
@@ -299,7 +301,7 @@ def evaluate_cells(
         space=space,
         effects=effects,
         maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
-        regressions={row: informed for row, (informed, _) in regressions.items()},
+        regressions={row: informed for row, (informed, _) in regressions.items()} | bounds,
         batches=batches,
     )
     evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
@@ -307,6 +309,7 @@ def evaluate_cells(
     notes = [
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
         _reconstruction_note(folder),
+        *of_bounds,
         *([] if why is None or data.batch_column is None else [f"batches: {why}"]),
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]

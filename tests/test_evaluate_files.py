@@ -52,7 +52,8 @@ def test_two_files_are_enough(files):
 def test_training_cells_define_space_and_baselines(files):
     found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
     assert rows_of(found) == {"no_change", "training_mean", "gaussian_map", "replicate", "model"}
-    assert found["notes"] == []
+    (note,) = found["notes"]
+    assert note.startswith("no rows random_embedding and idealised: training had every condition")
     scores = [c["values"]["model"]["energy_distance_pca"]["value"] for c in found["conditions"]]
     still = [c["values"]["no_change"]["energy_distance_pca"]["value"] for c in found["conditions"]]
     assert all(model < 0.2 * no for model, no in zip(scores, still, strict=True))
@@ -197,3 +198,24 @@ def test_batches_that_a_file_lacks_are_named(files):
     found = evaluated(files, "--truth", files / "real.h5ad", "data.batch_column=lane")
     assert found["conditions"][0]["experimental_error"]["n_batches"] is None
     assert any("batches: " in note and "no column 'lane'" in note for note in found["notes"])
+
+
+def test_bounds_stand_beside_predictions_of_conditions_that_training_lacked(files):
+    """Training has two conditions for each of three effects; D, which it lacks, does what C1 and C2 do."""
+    rng = np.random.default_rng(0)
+    labels = ("control", "A1", "A2", "B1", "B2", "C1", "C2")
+    for name, of in (("train", labels), ("real", ("control", "D")), ("pred", ("control", "D"))):
+        x = rng.poisson(5.0, (30 * len(of), 8)).astype(np.float32) + 1
+        for k, label in enumerate(of):
+            if label != "control":
+                x[30 * k : 30 * (k + 1), {"A": 0, "B": 1}.get(label[0], 2)] += 20
+        adata_of(np.repeat(of, 30), x, name).write_h5ad(files / f"{name}.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
+    assert rows_of(found) >= {"random_embedding", "idealised"}
+    values = found["conditions"][0]["values"]
+    # Only its own effect tells that.
+    assert values["idealised"]["l2_delta"]["value"] < 0.5 * values["random_embedding"]["l2_delta"]["value"]
+    assert values["idealised"]["l2_delta"]["value"] < 0.5 * values["training_mean"]["l2_delta"]["value"]
+    assert [note.split(":")[0] for note in found["notes"]] == ["random_embedding", "idealised"]
+    assert "upper bound" in (files / "pred.evaluation" / "report.txt").read_text()
+    assert found["provenance"]["truth_cells"]

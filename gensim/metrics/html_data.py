@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gensim.metrics.catalogue import Metric
 from gensim.metrics.pictures import LEVELS, POPULATIONS, PROBABILITIES, ConditionPictures
-from gensim.metrics.results import MODEL, ROWS, ConditionResult, Evaluation
+from gensim.metrics.results import BOUNDS, MODEL, ROWS, ConditionResult, Evaluation
 from gensim.metrics.scores import Estimate
 
 MOST_PICTURED = 1_000
@@ -47,6 +47,7 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
             for m in metrics
         ],
         "rows": rows,
+        "bounds": {row: bound for row, bound in BOUNDS.items() if row in rows},
         "scores": _group_scores(evaluation),
         "conditions": conditions,
         "reasons": list(reasons),

@@ -17,13 +17,16 @@ from gensim.atomic import atomic_path
 from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.experimental_error import EXPLANATION, resampled
+from gensim.metrics.html_data import measured_rows
 from gensim.metrics.html_report import as_html
 from gensim.metrics.mean_variance import save_mean_variance
-from gensim.metrics.results import BOUNDED, MODEL, REPLICATE, ConditionResult, Evaluation, GroupSummary
+from gensim.metrics.results import BOUNDED, BOUNDS, MODEL, REPLICATE, ConditionResult, Evaluation, GroupSummary
+from gensim.metrics.row_meanings import ROW_MEANINGS
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
 
 FORMAT = 1
 TABLE_WIDTH = 200
+WIDTH_OF_ROW = 24
 FIGURE = "mean_variance.png"
 ANNOTATED = "metrics.h5ad"
 Notes = dict[str, int]
@@ -74,7 +77,8 @@ def write_report(
 def as_text(evaluation: Evaluation) -> str:
     """Tables of metrics by rows, two per group of conditions: averages [95 % interval over conditions], and scores."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=TABLE_WIDTH, color_system=None, highlight=False, markup=False)
+    width = max(TABLE_WIDTH, WIDTH_OF_ROW * len(measured_rows(evaluation)))
+    console = Console(file=buffer, width=width, color_system=None, highlight=False, markup=False)
     cells = [result.cells for result in evaluation.results]
     console.print(
         f"{len(cells)} conditions scored, {sum(c['predicted_used'] for c in cells)} predicted cells against "
@@ -106,6 +110,8 @@ def as_text(evaluation: Evaluation) -> str:
         if result.stand_in is not None:
             console.print(f"not predicted: {result.condition.label}: scored with the cells of {result.stand_in}")
     errors = [r.experimental_error for r in evaluation.results if r.experimental_error is not None]
+    for row in [row for row in measured_rows(evaluation) if row in BOUNDS]:
+        console.print(f"{row}: {ROW_MEANINGS[row]}")
     if errors:
         console.print(f"experimental error: {EXPLANATION} {resampled(errors)}")
     for condition, reason in evaluation.not_scored:
@@ -124,6 +130,7 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
         "n_repeats": evaluation.n_repeats,
         "max_cells": evaluation.max_cells,
         "interval": {"level": LEVEL, "resamples": RESAMPLES, "over": "conditions", "kind": "bootstrap percentile"},
+        "rows": {row: ROW_MEANINGS[row] for row in measured_rows(evaluation)},
         "catalogue": [_metric(metric) for metric in evaluation.metrics],
         "groups": [
             {
@@ -175,7 +182,7 @@ def _table(
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric")
     for row in rows:
-        table.add_column(row, justify="right")
+        table.add_column(f"{BOUNDS[row]}:\n{row}" if row in BOUNDS else row, justify="right")
     for metric in CATALOGUE:
         if (rows[0], metric.key) in estimates:
             cells = (_text(estimates[row, metric.key], group.n_conditions, notes) for row in rows)

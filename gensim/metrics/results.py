@@ -13,10 +13,13 @@ from gensim.types import Condition, FloatArray
 NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP = "no_change", "training_mean", "gaussian_map"
 REPLICATE, MODEL = "replicate", "model"
 REGRESSIONS: tuple[Literal["nearest", "ridge", "kernel_ridge"], ...] = ("nearest", "ridge", "kernel_ridge")
-ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, REPLICATE, MODEL)
-SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, MODEL)
+RANDOM_EMBEDDING, IDEALISED = "random_embedding", "idealised"
+BOUNDS = {RANDOM_EMBEDDING: "lower bound", IDEALISED: "upper bound"}
+"""Rows that are no prediction anybody could make or should want, and what they are; shown with each."""
+ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, REPLICATE, MODEL)
+SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, MODEL)
 """Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
-vectors of perturbations or of contexts tell which others are like them."""
+vectors of perturbations or of contexts tell which others are like them; `BOUNDS` where such conditions are scored."""
 REAL = "real"
 BOUNDED = "l2_delta"
 """The metric that an experimental error is a bound of: none is known to be better that is nearer than this."""
