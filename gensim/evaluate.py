@@ -13,6 +13,7 @@ from gensim.data.batches import Batches
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
 from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric, PooledMetric
+from gensim.metrics.cell_errors import bootstrap_errors
 from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
@@ -259,12 +260,14 @@ def _score(
     takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)}
     member = Member(condition, measured, targets, takes)
     of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
+    compared: list[tuple[IntArray, NDArray[np.float64] | None]] = []
     for repeat in range(n_repeats):
         order = generator.permutation(len(real))
         reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
         reference_controls, replicate_controls = tested_against.halves(repeat)
         n_reference = -(-len(real) // 2) if len(real) >= FEWEST_FOR_REPLICATE else len(real)
         chosen, others = order[:n_reference], order[n_reference:][:n_predicted]
+        compared.append((chosen, reference_baseline))
         reference = Side(real[chosen], real_scores[chosen], reference_baseline, reference_controls)
         if len(others):
             rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline, replicate_controls)
@@ -276,6 +279,11 @@ def _score(
             for metric in of_condition:
                 if metric.in_repeat(repeat):
                     measured.take(row, metric.key, metric.function, comparison)
+    measured.half_sample(MODEL, [m for m in of_condition if m.of_means is None], len(real))
+    by_means = [m for m in of_condition if m.of_means is not None]
+    cell_seed = derive(seed, "evaluate", condition.key, "cells")
+    errors = bootstrap_errors(real, rows[MODEL].x, compared, rows[MODEL].control_mean, by_means, cell_seed)
+    measured.standard_errors |= {(MODEL, key): error for key, error in errors.items()}
     if REPLICATE not in rows:
         few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
         of_one = [metric for metric in metrics if not isinstance(metric, PooledMetric)]

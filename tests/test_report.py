@@ -72,6 +72,7 @@ def test_json_is_strict_and_holds_reasons_catalogue_and_provenance(evaluation):
     assert second["values"]["model"][KEYS[0]] == {
         "value": None,
         "spread_over_repeats": None,
+        "standard_error_over_cells": None,
         "reason": "too few cells",
     }
     assert second["mmd2_rbf_gammas"] == [1.0, 0.5, 0.25]

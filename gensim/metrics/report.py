@@ -16,6 +16,7 @@ from rich.table import Table
 from gensim.atomic import atomic_path
 from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.cell_errors import in_words, kind_of
 from gensim.metrics.experimental_error import EXPLANATION, resampled
 from gensim.metrics.html_data import measured_rows
 from gensim.metrics.html_report import as_html
@@ -29,6 +30,9 @@ TABLE_WIDTH = 200
 WIDTH_OF_ROW = 24
 FIGURE = "mean_variance.png"
 ANNOTATED = "metrics.h5ad"
+CSV_COLUMNS = (
+    "condition", "row", "metric", "value", "reason", "condition_key", "stand_in", "standard_error_over_cells",
+)  # fmt: skip
 Notes = dict[str, int]
 """Number of each reason that stands below the tables."""
 
@@ -110,6 +114,10 @@ def as_text(evaluation: Evaluation) -> str:
         if result.stand_in is not None:
             console.print(f"not predicted: {result.condition.label}: scored with the cells of {result.stand_in}")
     errors = [r.experimental_error for r in evaluation.results if r.experimental_error is not None]
+    kinds = {metric.key: kind_of(metric) for metric in evaluation.metrics}
+    for group in evaluation.groups:
+        for line in in_words(group.standard_errors, kinds):
+            console.print(f"{group.name}: standard errors over cells of the model's averages, {line}")
     for row in [row for row in measured_rows(evaluation) if row in BOUNDS]:
         console.print(f"{row}: {ROW_MEANINGS[row]}")
     if errors:
@@ -138,6 +146,7 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
                 "n_conditions": group.n_conditions,
                 "averages": _nested({place: _estimate(e) for place, e in group.averages.items()}),
                 "scores": _nested({place: _estimate(e) for place, e in group.scores.items()}),
+                "standard_errors_over_cells": dict(group.standard_errors),
                 "experimental_error": None if group.experimental_error is None else _estimate(group.experimental_error),
             }
             for group in evaluation.groups
@@ -150,22 +159,22 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
 
 def as_csv(evaluation: Evaluation) -> str:
     """Lines of condition, row, metric, value (empty where there is none), reason, the condition's key, and the row
-    whose cells stand for the model's where it has none."""
+    whose cells stand for the model's where it has none, and the standard error over cells."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["condition", "row", "metric", "value", "reason", "condition_key", "stand_in"])
+    writer.writerow(CSV_COLUMNS)
     for result in evaluation.results:
         name, key = result.condition.label, result.condition.key
         for (row, measured), m in result.measurements.items():
             stand_in = (result.stand_in or "") if row == MODEL else ""
-            value = "" if m.value is None else repr(m.value)
-            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in])
-        if (error := result.experimental_error) is not None:
-            value = "" if error.value is None else repr(error.value)
-            writer.writerow([name, "experimental_error", BOUNDED, value, error.reason or "", key, ""])
+            value, error = ("" if number is None else repr(number) for number in (m.value, m.standard_error))
+            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in, error])
+        if (bound := result.experimental_error) is not None:
+            value = "" if bound.value is None else repr(bound.value)
+            writer.writerow([name, "experimental_error", BOUNDED, value, bound.reason or "", key, "", ""])
     for condition, reason in evaluation.not_scored:
         for metric in evaluation.metrics:
-            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, ""])
+            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", ""])
     return buffer.getvalue()
 
 
@@ -225,12 +234,18 @@ def _metric(metric: Metric) -> dict[str, Any]:
         "space": metric.space,
         "source": metric.source,
         "repeats": metric.repeats,
+        "standard_error_over_cells": kind_of(metric),
     }
 
 
 def _condition(result: ConditionResult) -> dict[str, Any]:
     measurements = {
-        place: {"value": m.value, "spread_over_repeats": m.spread, "reason": m.reason}
+        place: {
+            "value": m.value,
+            "spread_over_repeats": m.spread,
+            "standard_error_over_cells": m.standard_error,
+            "reason": m.reason,
+        }
         for place, m in result.measurements.items()
     }
     scores = {place: {"value": s.value, "reason": s.reason} for place, s in result.scores.items()}

@@ -1,10 +1,11 @@
 """What an evaluation found: a value or a reason for every condition, row and metric, and averages over conditions."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.cell_errors import error_of_average
 from gensim.metrics.experimental_error import ExperimentalError
 from gensim.metrics.pictures import ConditionPictures
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
@@ -37,11 +38,13 @@ class Measurement:
         value: average over the repeats; None where it cannot be computed.
         spread: standard deviation over the repeats; None where it was taken in one of them alone.
         reason: why there is no value.
+        standard_error: over cells, of the model's row; None where it is not known. See `cell_errors`.
     """
 
     value: float | None
     spread: float | None = None
     reason: str | None = None
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class ConditionResult:
 class GroupSummary:
     """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key).
 
-    `experimental_error` is the average of those of its conditions; None where they were not taken.
+    `experimental_error` is the average of those of its conditions; None where they were not taken. `standard_errors`
+    are over cells, of the averages of the model, by metric key.
     """
 
     name: str
@@ -86,6 +90,7 @@ class GroupSummary:
     averages: Mapping[tuple[str, str], Estimate]
     scores: Mapping[tuple[str, str], Estimate]
     experimental_error: Estimate | None = None
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def summarise(results: Iterable[ConditionResult], seed: int) -> tuple[GroupSumma
 def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSummary:
     measured = {place for r in results for place in r.measurements}
     present = [row for row in ROWS if any(name == row for name, _ in measured)]
-    averages, scores = {}, {}
+    averages, scores, standard_errors = {}, {}, {}
     for metric in [metric for metric in CATALOGUE if any(key == metric.key for _, key in measured)]:
         for row in present:
             cells = [r.measurements[row, metric.key] for r in results]
@@ -141,12 +146,15 @@ def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSumma
                 reason = "; ".join(sorted({m.reason for m in cells if m.reason}))
                 average = Estimate(None, None, None, 0, reason)
             averages[row, metric.key] = average
+            error = error_of_average([m.standard_error for m in cells if m.value is not None])
+            if row == MODEL and error is not None:
+                standard_errors[metric.key] = error
             if row in SCORED_ROWS and metric.better == "lower":
                 u, u_no_change, u_replicate = _together(results, row, metric.key)
                 scores[row, metric.key] = normalised_score(u, u_no_change, u_replicate, seed)
     errors = [r.experimental_error for r in results if r.experimental_error is not None]
     of_error = mean_with_interval([e.value for e in errors if e.value is not None], seed) if errors else None
-    return GroupSummary(name, len(results), averages, scores, of_error)
+    return GroupSummary(name, len(results), averages, scores, of_error, standard_errors)
 
 
 def _together(results: list[ConditionResult], row: str, metric: str) -> list[list[float]]:
