@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", metavar="data.key=value", help="without a run, e.g. data.scale=counts"
     )
     evaluate.add_argument(
-        "--out", type=Path, help="folder for metrics.json and metrics.csv (default: beside the cells)"
+        "--out", type=Path, help="folder for the report, metrics.json, .csv and .h5ad (default: beside the cells)"
     )
     evaluate.add_argument("--seed", type=int, default=0, help="of halves, draws and bootstrap (default: 0)")
     evaluate.add_argument(
@@ -98,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         metavar="NAME,...",
         help="presets or keys of `gensim metrics` (default: default)",
+    )
+    evaluate.add_argument(
+        "--missing",
+        choices=("no_change",),
+        help="score conditions that were not predicted as if control cells had been (default: only list them)",
     )
     evaluate.add_argument(
         "--require",
@@ -244,7 +249,8 @@ def _evaluate(parsed: argparse.Namespace) -> None:
 
     metrics = choose(name.strip() for name in parsed.metrics.split(",") if name.strip())
     required = [Requirement.parse(text, [metric.key for metric in metrics]) for text in parsed.require]
-    options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed")} | {"metrics": metrics}
+    options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed", "missing")}
+    options["metrics"] = metrics
     if parsed.run is not None:
         from gensim.jobs import evaluate_cells
 

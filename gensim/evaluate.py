@@ -9,18 +9,22 @@ from numpy.typing import NDArray
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
+from gensim.data.batches import Batches
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
 from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric, PooledMetric
+from gensim.metrics.cell_errors import bootstrap_errors
 from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
+from gensim.metrics.experimental_error import ExperimentalError, experimental_error
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.measured import Measured
 from gensim.metrics.panel_measurement import Member, measure_panels, pooled
 from gensim.metrics.pictures import ConditionPictures, picture_condition
 from gensim.metrics.results import (
+    BOUNDED,
     GAUSSIAN_MAP,
     MODEL,
     NO_CHANGE,
@@ -31,6 +35,7 @@ from gensim.metrics.results import (
     ConditionResult,
     Evaluation,
     GroupSummary,
+    Missing,
     summarise,
 )
 from gensim.metrics.space import MetricSpace
@@ -52,8 +57,9 @@ class EvaluationInputs:
         space: principal components fitted on training cells.
         effects: mean effects of the training conditions over genes; None: no training-mean row, no seen and unseen.
         maps: maps between Gaussians in the principal components of `space`; None: no Gaussian-map row.
-        regressions: by the row, one of `REGRESSIONS`: the same effects with what a regression makes of perturbations
-            that training did not have.
+        regressions: by the row, one of `REGRESSIONS` or `BOUNDS`: the same effects with what a regression makes of
+            conditions that training did not have.
+        batches: of the real cells and of the controls, by their rows; None: not known.
 
     Raises:
         DataError: a source or the effects are over other genes; the first difference is named.
@@ -66,6 +72,7 @@ class EvaluationInputs:
     effects: MeanEffects | None = None
     maps: GaussianMaps | None = None
     regressions: Mapping[str, MeanEffects] = field(default_factory=dict)
+    batches: Batches | None = None
 
     def __post_init__(self) -> None:
         for name in ("prediction", "truth", "controls"):
@@ -84,13 +91,15 @@ def evaluate(
     max_cells: int = 2_000,
     metrics: Sequence[Metric] = DEFAULT,
     pictures: bool = False,
+    missing: Missing | None = None,
 ) -> Evaluation:
     """Metrics of the catalogue, for every condition of the truth, for every row.
 
     Rows: `no_change` (held-back controls of the same context, drawn without replacement, at most as many as predicted
     cells), `training_mean` (the same controls moved by the mean training effect), `gaussian_map` (these stretched by
     the map between Gaussians), `nearest`, `ridge` and `kernel_ridge` (the same controls moved by what these regressions
-    make of the training effects), `replicate` and `model`.
+    make of the training effects), `random_embedding` and `idealised` (the same on vectors that know nothing and on
+    vectors that know the answer: bounds), `replicate` and `model`.
 
     In each of `n_repeats` seeded repeats the real cells of a condition are split in two halves. One half is what every
     row is compared with; of the other, the replicate takes at most as many cells as were predicted, *without*
@@ -115,10 +124,14 @@ def evaluate(
             differential expression uses at most `max_cells` of them.
         metrics: those of the catalogue that are asked for; a value does not depend on the others.
         pictures: whether to keep what a page shows of a condition; it takes two tests of differential expression.
+        missing: what stands for the prediction of conditions that it lacks: `no_change`, the very cells of that row, as
+            many as real cells at most, so that a model is not better for leaving out what is hard; None: they are not
+            scored. Correlations of effects have no value there, as no change has none.
 
     Returns:
-        Values or reasons, averages with intervals, scores. Conditions that were not predicted or have no held-back
-        controls are listed with the reason; predicted conditions that the truth lacks are listed as ignored.
+        Values or reasons, averages with intervals, scores. Conditions that were not predicted (unless something stands
+        for them) or have no held-back controls are listed with the reason; predicted conditions that the truth lacks
+        are listed as ignored.
 
     Raises:
         DataError: nothing to score, values that are not finite, or values that cannot be log1p CP10k.
@@ -127,7 +140,7 @@ def evaluate(
         raise DataError(
             f"n_repeats={n_repeats}, max_cells={max_cells}: at least 1 and {FEWEST_FOR_REPLICATE} are needed"
         )
-    scored, not_scored, warnings = _match(inputs)
+    scored, not_scored, warnings = _match(inputs, missing)
     controls = ControlMeans(inputs.controls, seed, n_repeats)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
     drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored]
@@ -137,22 +150,25 @@ def evaluate(
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
 
-def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condition, str], ...], tuple[str, ...]]:
+def _match(
+    inputs: EvaluationInputs, missing: Missing | None
+) -> tuple[list[Condition], tuple[tuple[Condition, str], ...], tuple[str, ...]]:
     """Which conditions can be scored, which cannot and why, and what is ignored."""
     wanted = [c for c in inputs.truth.conditions if not c.is_control]
     predicted = dict.fromkeys(c for c in inputs.prediction.conditions if not c.is_control)
     started = set(inputs.controls.conditions)
-    scored, not_scored = [], []
+    scored, not_scored, lacking = [], [], []
     for condition in wanted:
-        if condition not in predicted:
+        if condition not in predicted and missing is None:
             not_scored.append((condition, "no cell was predicted for this condition"))
         elif condition.control not in started:
             not_scored.append((condition, f"no held-back control cells of its context {condition.control.label!r}"))
         else:
             scored.append(condition)
+            lacking += [condition.label] if condition not in predicted else []
     known = set(wanted)
     extra = [c.label for c in predicted if c not in known]
-    if not scored:
+    if len(scored) == len(lacking):  # names that nobody predicted are likelier than a prediction of nothing
         why = f"; {not_scored[0][0].label!r}: {not_scored[0][1]}" if not_scored else ""
         hint = nearest(wanted[0].label, extra) if wanted else ""
         raise DataError(
@@ -160,8 +176,15 @@ def _match(inputs: EvaluationInputs) -> tuple[list[Condition], tuple[tuple[Condi
             f"and the prediction has {len(predicted)}, {listing(c.label for c in predicted)}{hint}{why}; "
             "perturbation, contexts, dose and time must be written alike in both"
         )
-    ignored = f"ignored, because the truth lacks them: {len(extra)} predicted conditions, {listing(extra)}"
-    return scored, tuple(not_scored), (ignored,) if extra else ()
+    warnings = []
+    if lacking:
+        warnings.append(
+            f"not predicted: {len(lacking)} conditions, {listing(lacking)}; control cells (no_change) stand for their "
+            "simulated cells"
+        )
+    if extra:
+        warnings.append(f"ignored, because the truth lacks them: {len(extra)} predicted conditions, {listing(extra)}")
+    return scored, tuple(not_scored), tuple(warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +197,7 @@ class _Draft:
     gammas: tuple[float, ...] | None
     moments: dict[str, tuple[FloatArray, FloatArray]]
     pictures: ConditionPictures | None
+    error: ExperimentalError | None
 
     def result(self, metrics: Sequence[Metric]) -> ConditionResult:
         measured = self.member.measured
@@ -186,6 +210,8 @@ class _Draft:
             scores=measured.scores(metrics),
             moments=self.moments,
             pictures=self.pictures,
+            experimental_error=self.error,
+            stand_in=None if self.cells["predicted"] else "no_change",
         )
 
 
@@ -220,7 +246,8 @@ def _score(
     }
     real_rows = draw_rows(found["truth"], max_cells, generator)
     predicted_rows = draw_rows(found["predicted"], max_cells, generator)
-    control_rows = draw_rows(found["controls"], len(predicted_rows), generator)
+    n_predicted = len(predicted_rows) or len(real_rows)
+    control_rows = draw_rows(found["controls"], n_predicted, generator)
     real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
     real_scores = inputs.space.project(real)
     tested_against = ControlCells(inputs.controls, condition.control, seed, max_cells)
@@ -233,12 +260,14 @@ def _score(
     takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)}
     member = Member(condition, measured, targets, takes)
     of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
+    compared: list[tuple[IntArray, NDArray[np.float64] | None]] = []
     for repeat in range(n_repeats):
         order = generator.permutation(len(real))
         reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
         reference_controls, replicate_controls = tested_against.halves(repeat)
         n_reference = -(-len(real) // 2) if len(real) >= FEWEST_FOR_REPLICATE else len(real)
-        chosen, others = order[:n_reference], order[n_reference:][: len(predicted_rows)]
+        chosen, others = order[:n_reference], order[n_reference:][:n_predicted]
+        compared.append((chosen, reference_baseline))
         reference = Side(real[chosen], real_scores[chosen], reference_baseline, reference_controls)
         if len(others):
             rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline, replicate_controls)
@@ -250,6 +279,11 @@ def _score(
             for metric in of_condition:
                 if metric.in_repeat(repeat):
                     measured.take(row, metric.key, metric.function, comparison)
+    measured.half_sample(MODEL, [m for m in of_condition if m.of_means is None], len(real))
+    by_means = [m for m in of_condition if m.of_means is not None]
+    cell_seed = derive(seed, "evaluate", condition.key, "cells")
+    errors = bootstrap_errors(real, rows[MODEL].x, compared, rows[MODEL].control_mean, by_means, cell_seed)
+    measured.standard_errors |= {(MODEL, key): error for key, error in errors.items()}
     if REPLICATE not in rows:
         few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
         of_one = [metric for metric in metrics if not isinstance(metric, PooledMetric)]
@@ -267,6 +301,15 @@ def _score(
         },
         gammas=rbf_gammas(sigma2) if sigma2 else None,
         moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
+        error=experimental_error(
+            real,
+            tested_against.whole,
+            None if inputs.batches is None else inputs.batches.truth[real_rows],
+            None if inputs.batches is None else inputs.batches.controls[tested_against.rows],
+            derive(seed, "evaluate", condition.key),
+        )
+        if any(metric.key == BOUNDED for metric in metrics)
+        else None,
         pictures=picture_condition(
             inputs.space.genes,
             rows[NO_CHANGE],
@@ -307,7 +350,8 @@ def _fixed_rows(
     drawn = read_dense(inputs.controls, control_rows, f"controls {condition.control.label!r}")
     drawn_mean = drawn.mean(axis=0, dtype=np.float64)
     still = NoChange().simulate(drawn, condition)
-    yield NO_CHANGE, Side(still, inputs.space.project(still), drawn_mean, drawn)
+    no_change = Side(still, inputs.space.project(still), drawn_mean, drawn)
+    yield NO_CHANGE, no_change
     if inputs.effects is not None:
         moved = TrainingMean(inputs.effects).simulate(drawn, condition)
         yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
@@ -318,6 +362,9 @@ def _fixed_rows(
     for row, effects in inputs.regressions.items():
         moved = TrainingMean(effects).simulate(drawn, condition)
         yield row, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
+    if not len(predicted_rows):
+        yield MODEL, no_change
+        return
     x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
     yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control), tested_against)
 

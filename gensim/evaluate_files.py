@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from gensim.baselines.embedding_bounds import embedding_bounds
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import DataConfig
+from gensim.data.batches import batches_of
 from gensim.data.cell_file import CellFile
-from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
+from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
 from gensim.data.screen import Screen, load_screen
 from gensim.errors import DataError, listing
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
-from gensim.metrics.results import Evaluation
+from gensim.metrics.results import TRUTH_CELLS, Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.provenance import software
@@ -38,6 +40,7 @@ def evaluate_files(
     out: Path | None = None,
     seed: int = 0,
     metrics: Sequence[Metric] = DEFAULT,
+    missing: Missing | None = None,
 ) -> tuple[Evaluation, Path]:
     """Score predicted against real cells and write the report.
 
@@ -50,6 +53,7 @@ def evaluate_files(
         common_genes: compare the genes that all files have; else all must have those of the truth.
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.h5ad``.
         metrics: those of the catalogue that are asked for.
+        missing: what stands for conditions that were not predicted; None: they are not scored.
 
     Returns:
         The evaluation, and the folder of the report.
@@ -85,13 +89,17 @@ def evaluate_files(
         notes.append("principal components of the real cells themselves, as no training cells were given (--train)")
     else:
         space, effects, maps = _fitted(screen)
-    evaluation = evaluate(
-        EvaluationInputs(source(cells), real, started_from, space, effects, maps), seed, metrics=metrics
-    )
+    batches, why = batches_of(real, started_from, data.batch_column)
+    if why is not None and data.batch_column is not None:
+        notes.append(f"batches: {why}")
+    bounds, of_bounds = embedding_bounds(effects, real, started_from, seed)
+    notes += of_bounds
+    inputs = EvaluationInputs(source(cells), real, started_from, space, effects, maps, bounds, batches)
+    evaluation = evaluate(inputs, seed, metrics=metrics, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     files = {"cells": cells, "truth": truth, "controls": controls, "train": train}
     named = {name: str(path) for name, path in files.items() if path is not None}
-    write_report(evaluation, target, {**software(), **named}, notes)
+    write_report(evaluation, target, {**software(), **named, TRUTH_CELLS: names_digest(real)}, notes)
     return evaluation, target
 
 

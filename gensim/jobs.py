@@ -16,9 +16,11 @@ from accelerate.state import AcceleratorState
 
 from gensim import build
 from gensim.atomic import atomic_path, write_json
+from gensim.baselines.embedding_bounds import embedding_bounds
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
-from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out
+from gensim.data.batches import batches_of
+from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
 from gensim.data.pairs import PairSampler, make_groups
 from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
@@ -26,7 +28,7 @@ from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
-from gensim.metrics.results import REGRESSIONS, Evaluation
+from gensim.metrics.results import REGRESSIONS, TRUTH_CELLS, Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import Chosen, choose_regressions
 from gensim.perturbations.codebook import Codebook
@@ -251,6 +253,7 @@ def evaluate_cells(
     out: Path | None = None,
     seed: int = 0,
     metrics: Sequence[Metric] = DEFAULT,
+    missing: Missing | None = None,
 ) -> tuple[Evaluation, Path]:
     """Score simulated against real cells, in the space and beside the baselines of a run; write the report.
 
@@ -261,6 +264,7 @@ def evaluate_cells(
         controls: control cells for the baselines; None for the run's held-back ones.
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.zarr``.
         metrics: those of the catalogue that are asked for.
+        missing: what stands for conditions that were not predicted; None: they are not scored.
 
     Returns:
         The evaluation, and the folder of the report; see `write_report`.
@@ -287,24 +291,31 @@ def evaluate_cells(
         log.info("%d cells of %s were used in training and are left out", n_left_out, truth)
     effects, codebook = MeanEffects.load(folder.prepared / IN_GENES), folder.sampling_codebook()
     regressions = _regressions(codebook, effects, real.conditions)
+    started_from = leave_out(source(controls or folder.held_out), used)[0]
+    batches, why = batches_of(real, started_from, data.batch_column)
+    bounds, of_bounds = embedding_bounds(effects, real, started_from, seed)
     inputs = EvaluationInputs(
         prediction=source(cells),
         truth=real,
-        controls=leave_out(source(controls or folder.held_out), used)[0],
+        controls=started_from,
         space=space,
         effects=effects,
         maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
-        regressions={row: informed for row, (informed, _) in regressions.items()},
+        regressions={row: informed for row, (informed, _) in regressions.items()} | bounds,
+        batches=batches,
     )
-    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True)
+    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     notes = [
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
         _reconstruction_note(folder),
+        *of_bounds,
+        *([] if why is None or data.batch_column is None else [f"batches: {why}"]),
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]
     of_run = {"run": str(run), "run_seed": config.seed, "split": config.split.model_dump(mode="json")}
-    write_report(evaluation, target, {**provenance, **of_run, "cells": str(cells)}, notes)
+    of_cells = {"cells": str(cells), TRUTH_CELLS: names_digest(real)}
+    write_report(evaluation, target, {**provenance, **of_run, **of_cells}, notes)
     return evaluation, target
 
 

@@ -1,5 +1,7 @@
 """Evaluation of Gaussian populations whose scores are known beforehand."""
 
+import csv
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics import comparison
 from gensim.metrics.catalogue import DEFAULT, choose
 from gensim.metrics.pairs import Sample
-from gensim.metrics.report import as_text
+from gensim.metrics.report import as_csv, as_json, as_text
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
@@ -211,6 +213,31 @@ def test_means_within_are_computed_once_per_population(monkeypatch):
     assert len(measured) == 3 + 2 * 3
 
 
+def test_the_model_has_standard_errors_over_cells(of_truth):
+    for result in of_truth.results:
+        found = {key: m for (row, key), m in result.measurements.items() if row == "model"}
+        # Of halves: the spread of 5 repeats, unbiased; 60 cells fall into two halves of 30.
+        distance = found["energy_distance_pca"]
+        assert distance.standard_error == pytest.approx(distance.spread * np.sqrt(5 / 4))
+        assert found["c2st_auc_forest"].standard_error is None, "of one repeat"
+        assert 0 < found["l2_delta"].standard_error < found["l2_delta"].value
+        assert all(m.standard_error is None for (row, _), m in result.measurements.items() if row != "model")
+    group = of_truth.group("all")
+    errors = [r.measurements["model", "l2_delta"].standard_error for r in of_truth.results]
+    assert group.standard_errors["l2_delta"] == pytest.approx(np.linalg.norm(errors) / 5)
+    text = " ".join(as_text(of_truth).split())
+    assert "all: standard errors over cells of the model's averages, by bootstrap (real and simulated cells" in text
+    assert f"l2_delta {group.standard_errors['l2_delta']:.2g}" in text
+    assert "all: standard errors over cells of the model's averages, by half-sampling (the spread over the rep" in text
+    content = as_json(of_truth)
+    assert content["groups"][0]["standard_errors_over_cells"] == dict(group.standard_errors)
+    kinds = {metric["key"]: metric["standard_error_over_cells"] for metric in content["catalogue"]}
+    assert (kinds["pearson_delta"], kinds["energy_distance_pca"]) == ("bootstrap", "half-sampling")
+    lines = list(csv.DictReader(io.StringIO(as_csv(of_truth))))
+    (line,) = [x for x in lines if (x["condition"], x["row"], x["metric"]) == ("P0", "model", "l2_delta")]
+    assert float(line["standard_error_over_cells"]) == errors[0]
+
+
 def test_metrics_of_panels_stand_beside_the_others():
     prediction = gaussian(27, PERTURBED, n=30)
     asked = choose(["rank", "pds_l1", "l2_delta"])
@@ -348,6 +375,38 @@ def test_unmatched_conditions_are_listed():
     (warning,) = evaluation.warnings
     assert "ignored" in warning
     assert "'P4'" in warning
+
+
+def test_no_change_stands_for_what_was_not_predicted_on_request():
+    prediction = gaussian(18, PERTURBED[:2], n=30)
+    listed, asked = (evaluate(inputs(prediction), n_repeats=2, missing=missing) for missing in (None, "no_change"))
+    assert [c for c, _ in listed.not_scored] == list(CONDITIONS[2:])
+    assert asked.not_scored == ()
+    assert [r.stand_in for r in asked.results] == [None, None, *["no_change"] * 3]
+    for before, after in zip(listed.results, asked.results, strict=False):
+        assert before.measurements == after.measurements, "what was predicted is scored as before"
+    for result in asked.results[2:]:
+        for metric in DEFAULT:
+            model, still = (result.measurements[row, metric.key] for row in ("model", "no_change"))
+            assert replace(model, standard_error=None) == still
+        assert result.scores["model", "energy_distance_pca"].value == 0
+        assert (result.cells["predicted"], result.cells["predicted_used"], result.cells["controls_drawn"]) == (0, 0, 60)
+    scores = [e.group("all").scores["model", "energy_distance_pca"].value for e in (listed, asked)]
+    assert scores[0] == pytest.approx(1.0, abs=0.1)
+    assert scores[1] < 0.6
+    (warning,) = asked.warnings
+    assert "not predicted: 3 conditions, 'P2', 'P3', 'P4'" in warning
+    assert "not predicted: P3: scored with the cells of no_change" in as_text(asked)
+    lines = list(csv.DictReader(io.StringIO(as_csv(asked))))
+    assert {line["condition"] for line in lines if line["stand_in"]} == {"P2", "P3", "P4"}
+    assert {line["row"] for line in lines if line["stand_in"]} == {"model"}
+    marks = {c["condition"]: c["stand_in"] for c in as_json(asked)["conditions"]}
+    assert marks == {"P0": None, "P1": None, "P2": "no_change", "P3": "no_change", "P4": "no_change"}
+
+
+def test_a_prediction_of_nothing_that_is_asked_is_refused_whatever_stands_for_it():
+    with pytest.raises(DataError, match="nothing to score"):
+        evaluate(inputs(gaussian(19, PERTURBED[:1]), gaussian(20, PERTURBED[1:2])), missing="no_change")
 
 
 def test_nothing_to_score_is_refused():

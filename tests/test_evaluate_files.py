@@ -9,6 +9,8 @@ import pytest
 from screens import adata_of
 
 from gensim.cli import main
+from gensim.config import DataConfig
+from gensim.data.cell_source import cell_source_from_file, names_digest
 
 LABELS = ("control", "A", "B")
 DATA = ["data.scale=counts"]
@@ -50,7 +52,8 @@ def test_two_files_are_enough(files):
 def test_training_cells_define_space_and_baselines(files):
     found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
     assert rows_of(found) == {"no_change", "training_mean", "gaussian_map", "replicate", "model"}
-    assert found["notes"] == []
+    (note,) = found["notes"]
+    assert note.startswith("no rows random_embedding and idealised: training had every condition")
     scores = [c["values"]["model"]["energy_distance_pca"]["value"] for c in found["conditions"]]
     still = [c["values"]["no_change"]["energy_distance_pca"]["value"] for c in found["conditions"]]
     assert all(model < 0.2 * no for model, no in zip(scores, still, strict=True))
@@ -120,3 +123,99 @@ def test_exit_code_says_whether_bounds_hold(files, capsys):
     assert "energy_distance_pca.value < -9 is required, and it is" in capsys.readouterr().err
     assert (files / "pred.evaluation" / "metrics.json").is_file()
     assert main([*asked, "--require", "energy>=1"]) == 2
+
+
+def test_names_of_the_real_cells_tell_evaluations_apart(files, capsys):
+    def of(prefix, **options) -> str:
+        cells(prefix, **options).write_h5ad(files / "real.h5ad")
+        return evaluated(files, "--truth", files / "real.h5ad")["provenance"]["truth_cells"]
+
+    first = of("re")
+    (files / "pred.evaluation").rename(files / "first")
+    assert of("re", effect=9.0) == first, "names alone count"
+    assert main(["compare-predictions", str(files / "first"), str(files / "pred.evaluation")]) == 0
+    assert of("other") != first
+    assert main(["compare-predictions", str(files / "first"), str(files / "pred.evaluation")]) == 2
+    assert "other names of real cells" in capsys.readouterr().err
+    assert (files / "pred.evaluation" / "metrics.h5ad").is_file()
+
+
+def test_the_digest_of_names_does_not_depend_on_controls_or_on_the_order_of_conditions(tmp_path):
+    def digest(*labels) -> str:
+        path = tmp_path / "cells.h5ad"
+        adata = cells("re", 4)
+        order = np.concatenate([np.flatnonzero(adata.obs["perturbation"] == label) for label in labels])
+        adata[order].copy().write_h5ad(path)
+        config = DataConfig(path=str(path), scale="counts")
+        return names_digest(cell_source_from_file(path, config, tuple(adata.var_names)))
+
+    assert digest("control", "A", "B") == digest("B", "A")
+    assert digest("A", "B") != digest("A")
+
+
+def test_conditions_that_were_not_predicted_are_scored_on_request(files):
+    cells("prediction", labels=("control", "A")).write_h5ad(files / "pred.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad")
+    assert [c["condition"] for c in found["not_scored"]] == ["B"]
+    found = evaluated(files, "--truth", files / "real.h5ad", "--missing", "no_change")
+    assert [(c["condition"], c["stand_in"]) for c in found["conditions"]] == [("A", None), ("B", "no_change")]
+    assert found["not_scored"] == []
+    assert "B (not predicted: no_change)" in (files / "pred.evaluation" / "report.html").read_text()
+    assert list(ad.read_h5ad(files / "pred.evaluation" / "metrics.h5ad").obs["stand_in"]) == ["", "no_change"]
+
+
+def test_experimental_error_resamples_the_batches_of_the_data(files):
+    found = evaluated(files, "--truth", files / "real.h5ad")
+    alone = found["conditions"][0]["experimental_error"]
+    assert (alone["n_batches"], alone["paired"]) == (None, False)
+    report = (files / "pred.evaluation" / "report.txt").read_text()
+    assert "cells alone were resampled, as batches are not known" in " ".join(report.split())
+
+    real = cells("re")
+    real.obs["lane"] = [f"lane {i % 3}" for i in range(real.n_obs)]
+    real.write_h5ad(files / "real.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad", "data.batch_column=lane")
+    errors = [c["experimental_error"] for c in found["conditions"]]
+    assert [(e["n_batches"], e["paired"]) for e in errors] == [(3, False), (3, False)]
+    average = found["groups"][0]["experimental_error"]
+    assert average["value"] == pytest.approx(np.mean([e["value"] for e in errors]))
+    report = (files / "pred.evaluation" / "report.txt").read_text()
+    (line,) = [line for line in report.splitlines() if line.split()[:2] == ["experimental", "error"]]
+    assert f"{average['value']:.3g}" in line
+    assert "batches (3 to 3 per condition), then cells in them" in " ".join(report.split())
+    page = (files / "pred.evaluation" / "report.html").read_text()
+    assert 'href="#experimental-error"' in page
+    assert 'id="experimental-error"' in page
+    table = pd.read_csv(files / "pred.evaluation" / "metrics.csv", float_precision="round_trip")
+    assert list(table[table["row"] == "experimental_error"]["value"]) == [e["value"] for e in errors]
+    asked = ["--metrics", "energy_distance_pca"]
+    found = evaluated(files, "--truth", files / "real.h5ad", "data.batch_column=lane", *asked)
+    assert {c["experimental_error"] for c in found["conditions"]} == {None}
+    assert "experimental error" not in (files / "pred.evaluation" / "report.txt").read_text()
+
+
+def test_batches_that_a_file_lacks_are_named(files):
+    found = evaluated(files, "--truth", files / "real.h5ad", "data.batch_column=lane")
+    assert found["conditions"][0]["experimental_error"]["n_batches"] is None
+    assert any("batches: " in note and "no column 'lane'" in note for note in found["notes"])
+
+
+def test_bounds_stand_beside_predictions_of_conditions_that_training_lacked(files):
+    """Training has two conditions for each of three effects; D, which it lacks, does what C1 and C2 do."""
+    rng = np.random.default_rng(0)
+    labels = ("control", "A1", "A2", "B1", "B2", "C1", "C2")
+    for name, of in (("train", labels), ("real", ("control", "D")), ("pred", ("control", "D"))):
+        x = rng.poisson(5.0, (30 * len(of), 8)).astype(np.float32) + 1
+        for k, label in enumerate(of):
+            if label != "control":
+                x[30 * k : 30 * (k + 1), {"A": 0, "B": 1}.get(label[0], 2)] += 20
+        adata_of(np.repeat(of, 30), x, name).write_h5ad(files / f"{name}.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
+    assert rows_of(found) >= {"random_embedding", "idealised"}
+    values = found["conditions"][0]["values"]
+    # Only its own effect tells that.
+    assert values["idealised"]["l2_delta"]["value"] < 0.5 * values["random_embedding"]["l2_delta"]["value"]
+    assert values["idealised"]["l2_delta"]["value"] < 0.5 * values["training_mean"]["l2_delta"]["value"]
+    assert [note.split(":")[0] for note in found["notes"]] == ["random_embedding", "idealised"]
+    assert "upper bound" in (files / "pred.evaluation" / "report.txt").read_text()
+    assert found["provenance"]["truth_cells"]

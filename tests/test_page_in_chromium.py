@@ -130,7 +130,10 @@ def test_names_are_shown_as_they_are(page):
 
 
 def test_another_metric_changes_values_and_explanation(page):
-    page.run("(m => { m.value = '3'; m.dispatchEvent(new Event('change')); })(document.getElementById('metric'))")
+    page.run(
+        "(m => { m.value = String(DATA.metrics.findIndex((metric) => metric.key === 'l2_delta'));"
+        " m.dispatchEvent(new Event('change')); })(document.getElementById('metric'))"
+    )
     assert page.run("document.getElementById('metric-meaning').textContent").startswith("L2 of the difference")
     assert page.run(NAMES)[:3] == ["P0", EVIL, "P2"], "of this metric P2 has a score"
 

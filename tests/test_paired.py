@@ -17,7 +17,7 @@ CATALOGUE = [
 ]
 
 
-def evaluation(folder, seed=0, truth=30, **values):
+def evaluation(folder, seed=0, truth=30, names=None, **values):
     conditions = [
         {
             "key": f"k{i}",
@@ -27,7 +27,8 @@ def evaluation(folder, seed=0, truth=30, **values):
         for i in range(len(next(iter(values.values()))))
     ]
     folder.mkdir()
-    found = {"seed": seed, "n_repeats": 5, "catalogue": CATALOGUE, "conditions": conditions}
+    provenance = {} if names is None else {"truth_cells": names}
+    found = {"provenance": provenance, "seed": seed, "n_repeats": 5, "catalogue": CATALOGUE, "conditions": conditions}
     (folder / "metrics.json").write_text(json.dumps(found))
     return folder
 
@@ -90,6 +91,17 @@ def test_other_real_cells_are_refused(tmp_path, other, message):
     first, second = evaluation(tmp_path / "a", distance=[1.0]), evaluation(tmp_path / "b", distance=[1.0], **other)
     with pytest.raises(DataError, match=message):
         compare_evaluations(first, second)
+
+
+def test_other_names_of_real_cells_are_refused(tmp_path):
+    first, same, other = (
+        evaluation(tmp_path / name, names=names, distance=[1.0]) for name, names in (("a", "x"), ("b", "x"), ("c", "y"))
+    )
+    unknown = evaluation(tmp_path / "d", distance=[1.0])
+    assert compare_evaluations(first, same)[0].difference.value == 0
+    assert compare_evaluations(first, unknown)[0].difference.value == 0, "earlier versions wrote no names"
+    with pytest.raises(DataError, match=r"other names of real cells \(truth_cells is x and y\)"):
+        compare_evaluations(first, other)
 
 
 def test_what_is_no_evaluation_is_refused(tmp_path, capsys):

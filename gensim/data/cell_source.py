@@ -15,6 +15,7 @@ from gensim.data.conditions import conditions_of
 from gensim.data.scale import LARGEST_LOG, to_log1p_cp10k
 from gensim.data.screen import Screen, library_size_column, stored_library_size
 from gensim.errors import DataError, listing, nearest
+from gensim.seeding import digest
 from gensim.types import CP10K, Condition, FloatArray, IntArray, first_difference
 
 CELLS_AT_ONCE = 1024
@@ -169,6 +170,17 @@ def leave_out(cells: FileCells, names: Collection[str]) -> tuple[FileCells, int]
     row = np.full(len(cells.conditions) + 1, -1, dtype=np.int64)
     row[present] = np.arange(len(present))
     return replace(cells, conditions=conditions, condition_of=row[condition_of]), int(left_out.sum())
+
+
+def names_digest(cells: FileCells) -> str:
+    """Digest of the names of the perturbed cells, condition by condition, in the order of the file.
+
+    Two sources of one digest are split in the same halves by the same seed; control cells do not count, nor does the
+    order in which conditions stand in the file.
+    """
+    names = cells.file.cells
+    perturbed = sorted((c for c in cells.conditions if not c.is_control), key=lambda c: c.key)
+    return digest([[c.key, names[cells.rows(c)].tolist()] for c in perturbed])
 
 
 def _check_simulated(block: sparse.csr_matrix, scale: str, where: str, cells: NDArray[np.str_]) -> None:

@@ -114,8 +114,8 @@ class ControlCells:
 
     def __init__(self, source: CellSource, control: Condition, seed: int, max_cells: int) -> None:
         self.seed, self.key = seed, control.key
-        rows = draw_rows(source.rows(control), max_cells, numpy_generator(seed, "control cells", control.key))
-        self.whole = read_dense(source, rows, f"controls {control.label!r}")
+        self.rows = draw_rows(source.rows(control), max_cells, numpy_generator(seed, "control cells", control.key))
+        self.whole = read_dense(source, self.rows, f"controls {control.label!r}")
 
     def halves(self, repeat: int) -> tuple[FloatArray, FloatArray]:
         """Two disjoint halves; without cells in the first where the context has a single control cell."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gensim.metrics.catalogue import Metric
 from gensim.metrics.pictures import LEVELS, POPULATIONS, PROBABILITIES, ConditionPictures
-from gensim.metrics.results import MODEL, ROWS, ConditionResult, Evaluation
+from gensim.metrics.results import BOUNDS, MODEL, ROWS, ConditionResult, Evaluation
 from gensim.metrics.scores import Estimate
 
 MOST_PICTURED = 1_000
@@ -47,6 +47,7 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
             for m in metrics
         ],
         "rows": rows,
+        "bounds": {row: bound for row, bound in BOUNDS.items() if row in rows},
         "scores": _group_scores(evaluation),
         "conditions": conditions,
         "reasons": list(reasons),
@@ -78,7 +79,7 @@ def _condition(
         return None if found is None or found.spread is None else rounded(found.spread, 2)
 
     return {
-        "name": result.condition.label,
+        "name": result.condition.label + (f" (not predicted: {result.stand_in})" if result.stand_in else ""),
         "seen": result.seen,
         "cells": dict(result.cells),
         "values": [[value(result.measurements.get((row, m.key))) for m in metrics] for row in rows],

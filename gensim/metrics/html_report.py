@@ -10,22 +10,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from gensim.metrics.experimental_error import EXPLANATION, resampled
 from gensim.metrics.html_data import MOST_PICTURED, measured_rows, page_data
 from gensim.metrics.pictures import CELLS, GENES
-from gensim.metrics.results import Evaluation
+from gensim.metrics.results import BOUNDED, BOUNDS, Evaluation
+from gensim.metrics.row_meanings import ROW_MEANINGS
 from gensim.metrics.scores import LEVEL, RESAMPLES
 
 SCRIPTS = ("data.js", "table.js", "plots.js", "page.js")
-ROW_MEANINGS = {
-    "no_change": "Control cells of the same context as the prediction: that the perturbation does nothing.",
-    "training_mean": "The same control cells, moved by the mean effect of the training conditions.",
-    "gaussian_map": "The same control cells, stretched by the map between Gaussians around the training mean.",
-    "nearest": "The same control cells, moved by the effect of the nearest training conditions.",
-    "ridge": "The same control cells, moved by a ridge regression's effect.",
-    "kernel_ridge": "The same control cells, moved by a kernel ridge regression's effect.",
-    "replicate": "The other half of the real cells: what repeating the experiment would reach, the ceiling.",
-    "model": "The simulated cells.",
-}
 
 
 def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None, notes: Sequence[str] = ()) -> str:
@@ -49,6 +41,7 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None,
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     library, script = f"\n{get_plotlyjs()}\n", f"\n{_script()}\n"
     results = evaluation.results
+    errors = [r.experimental_error for r in results if r.experimental_error is not None]
     return environment.get_template("page.html").render(
         style=_package_file("page.css"),
         library=library,
@@ -59,6 +52,9 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None,
         metrics=evaluation.metrics,
         rows=measured_rows(evaluation),
         row_meanings=ROW_MEANINGS,
+        bounds=BOUNDS,
+        bounded=BOUNDED,
+        experimental_error=f"{EXPLANATION} {resampled(errors)}" if errors else None,
         totals={name: sum(result.cells[name] for result in results) for name in results[0].cells},
         n_pictured=sum(result.pictures is not None for result in results[:MOST_PICTURED]),
         most_cells=CELLS,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gensim.errors import NotComputable
+from gensim.metrics.cell_errors import half_sampling_error
 from gensim.metrics.metric import Metric
 from gensim.metrics.results import NO_CHANGE, REPLICATE, SCORED_ROWS, Measurement
 from gensim.metrics.scores import Estimate, condition_score
@@ -20,6 +21,7 @@ class Measured:
     def __init__(self) -> None:
         self.values: dict[Place, list[float]] = {}
         self.reasons: dict[Place, str] = {}
+        self.standard_errors: dict[Place, float] = {}
 
     def take(self, row: str, key: str, function: Callable[..., float], *arguments: Any) -> None:
         """Add what the function returns, or the reason why it has no value."""
@@ -34,8 +36,16 @@ class Measured:
         for place, repeats in self.values.items():
             if place not in self.reasons:
                 spread = float(np.std(repeats)) if len(repeats) > 1 else None
-                found[place] = Measurement(float(np.mean(repeats)), spread)
+                error = self.standard_errors.get(place)
+                found[place] = Measurement(float(np.mean(repeats)), spread, standard_error=error)
         return found
+
+    def half_sample(self, row: str, metrics: Sequence[Metric], n: int) -> None:
+        """Standard errors of a row by half-sampling of the `n` real cells (see `cell_errors`)."""
+        for metric in metrics:
+            error = half_sampling_error(self.values.get((row, metric.key), []), n)
+            if error is not None:
+                self.standard_errors[row, metric.key] = error
 
     def scores(self, metrics: Sequence[Metric]) -> dict[Place, Estimate]:
         """Of metrics that are better when lower, where no change minus replicate is clearly positive."""

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gensim.metrics.comparison import Comparison
 
 
@@ -43,6 +46,11 @@ class ConditionMetric(Metric):
 
     Args:
         function: the value for a comparison; raises `NotComputable` with the reason.
+        of_means: the same of the (G,) real and predicted mean cell, for those that depend on cells by their means
+            alone; None for all others.
+        against_controls: `of_means` takes effects, means less that of control cells.
     """
 
     function: Callable[[Comparison], float]
+    of_means: Callable[[NDArray[np.float64], NDArray[np.float64]], float] | None = None
+    against_controls: bool = False

@@ -14,7 +14,7 @@ from rich.table import Table
 from scipy.stats import wilcoxon
 
 from gensim.errors import DataError, listing
-from gensim.metrics.results import MODEL
+from gensim.metrics.results import MODEL, TRUTH_CELLS
 from gensim.metrics.scores import Estimate, mean_with_interval
 
 TABLE_WIDTH = 160
@@ -59,7 +59,8 @@ def compare_evaluations(first: Path, second: Path) -> list[PairedDifference]:
         first, second: folders that `gensim evaluate` wrote, or their `metrics.json`.
 
     Raises:
-        DataError: not evaluations, other real cells or another seed, or no condition in common.
+        DataError: not evaluations, other real cells (by number, or by the digest of their names where both have one)
+            or another seed, or no condition in common.
     """
     a, b = _read(first), _read(second)
     _refuse_other_truth(a, b, first, second)
@@ -142,8 +143,15 @@ def _read(path: Path) -> dict[str, Any]:
 def _refuse_other_truth(a: dict[str, Any], b: dict[str, Any], first: Path, second: Path) -> None:
     cells = [{c["key"]: c["cells"]["truth"] for c in evaluation["conditions"]} for evaluation in (a, b)]
     differ = [key for key in cells[0] if key in cells[1] and cells[0][key] != cells[1][key]]
-    if differ or a["seed"] != b["seed"] or a["n_repeats"] != b["n_repeats"]:
-        why = f"other numbers of real cells in {listing(differ)}" if differ else "another seed, or other repeats"
+    # An evaluation from Python, or one that an earlier version wrote, has no names of cells.
+    digests = [d for e in (a, b) if (d := e.get("provenance", {}).get(TRUTH_CELLS)) is not None]
+    other_names = len(set(digests)) > 1
+    if differ or other_names or a["seed"] != b["seed"] or a["n_repeats"] != b["n_repeats"]:
+        why = "another seed, or other repeats"
+        if differ:
+            why = f"other numbers of real cells in {listing(differ)}"
+        elif other_names:
+            why = f"other names of real cells ({TRUTH_CELLS} is {digests[0]} and {digests[1]})"
         raise DataError(
             f"{str(first)!r} and {str(second)!r} were not scored against the same real cells in the same way: {why}; "
             "evaluate both with the same --truth and --seed"

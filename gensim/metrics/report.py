@@ -1,10 +1,11 @@
-"""An evaluation as files: tables, a page and a figure for people, `metrics.json` with every number, `metrics.csv`."""
+"""An evaluation as files: tables, a page and a figure for people; every number as JSON, csv and AnnData."""
 
 import csv
 import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,25 @@ from rich.console import Console
 from rich.table import Table
 
 from gensim.atomic import atomic_path
+from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.cell_errors import in_words, kind_of
+from gensim.metrics.experimental_error import EXPLANATION, resampled
+from gensim.metrics.html_data import measured_rows
 from gensim.metrics.html_report import as_html
 from gensim.metrics.mean_variance import save_mean_variance
-from gensim.metrics.results import MODEL, ConditionResult, Evaluation, GroupSummary
+from gensim.metrics.results import BOUNDED, BOUNDS, MODEL, REPLICATE, ConditionResult, Evaluation, GroupSummary
+from gensim.metrics.row_meanings import ROW_MEANINGS
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
 
 FORMAT = 1
 TABLE_WIDTH = 200
+WIDTH_OF_ROW = 24
 FIGURE = "mean_variance.png"
+ANNOTATED = "metrics.h5ad"
+CSV_COLUMNS = (
+    "condition", "row", "metric", "value", "reason", "condition_key", "stand_in", "standard_error_over_cells",
+)  # fmt: skip
 Notes = dict[str, int]
 """Number of each reason that stands below the tables."""
 
@@ -31,8 +42,9 @@ def write_report(
     folder: str | Path,
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
-) -> tuple[Path, Path, Path, Path, Path]:
-    """Write `report.txt`, `metrics.json`, `metrics.csv`, `report.html`, `mean_variance.png`, each whole or not at all.
+) -> tuple[Path, Path, Path, Path, Path, Path]:
+    """Write `report.txt`, `metrics.json`, `metrics.csv`, `report.html`, `mean_variance.png` and `metrics.h5ad`, each
+    whole or not at all.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -41,7 +53,7 @@ def write_report(
         notes: lines that a reader of the numbers should know, such as what the latents could hold.
 
     Returns:
-        The five paths, in that order.
+        The six paths, in that order.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -61,14 +73,16 @@ def write_report(
             temporary.write_text(content, encoding="utf-8")
     with atomic_path(folder / FIGURE) as temporary:
         save_mean_variance((result.moments for result in evaluation.results), temporary)
+    write_annotated(evaluation, folder / ANNOTATED, provenance)
     text_path, metrics_path, table_path, page_path = (folder / name for name in files)
-    return text_path, metrics_path, table_path, page_path, folder / FIGURE
+    return text_path, metrics_path, table_path, page_path, folder / FIGURE, folder / ANNOTATED
 
 
 def as_text(evaluation: Evaluation) -> str:
     """Tables of metrics by rows, two per group of conditions: averages [95 % interval over conditions], and scores."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=TABLE_WIDTH, color_system=None, highlight=False, markup=False)
+    width = max(TABLE_WIDTH, WIDTH_OF_ROW * len(measured_rows(evaluation)))
+    console = Console(file=buffer, width=width, color_system=None, highlight=False, markup=False)
     cells = [result.cells for result in evaluation.results]
     console.print(
         f"{len(cells)} conditions scored, {sum(c['predicted_used'] for c in cells)} predicted cells against "
@@ -78,7 +92,11 @@ def as_text(evaluation: Evaluation) -> str:
     )
     notes: Notes = {}
     for group in evaluation.groups:
-        console.print(_table(f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes))
+        console.print(
+            _table(
+                f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes, group.experimental_error
+            )
+        )
         if group.scores:
             console.print(_table(f"{group.name}: scores", group.scores, group, notes))
     for note, number in notes.items():
@@ -92,6 +110,18 @@ def as_text(evaluation: Evaluation) -> str:
         f"conditions ({RESAMPLES} resamples). Score: (no_change - row) / (no_change - replicate) of averages; 0 no "
         "better than control cells, 1 as good as repeating the experiment."
     )
+    for result in evaluation.results:
+        if result.stand_in is not None:
+            console.print(f"not predicted: {result.condition.label}: scored with the cells of {result.stand_in}")
+    errors = [r.experimental_error for r in evaluation.results if r.experimental_error is not None]
+    kinds = {metric.key: kind_of(metric) for metric in evaluation.metrics}
+    for group in evaluation.groups:
+        for line in in_words(group.standard_errors, kinds):
+            console.print(f"{group.name}: standard errors over cells of the model's averages, {line}")
+    for row in [row for row in measured_rows(evaluation) if row in BOUNDS]:
+        console.print(f"{row}: {ROW_MEANINGS[row]}")
+    if errors:
+        console.print(f"experimental error: {EXPLANATION} {resampled(errors)}")
     for condition, reason in evaluation.not_scored:
         console.print(f"not scored: {condition.label}: {reason}")
     for warning in evaluation.warnings:
@@ -108,6 +138,7 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
         "n_repeats": evaluation.n_repeats,
         "max_cells": evaluation.max_cells,
         "interval": {"level": LEVEL, "resamples": RESAMPLES, "over": "conditions", "kind": "bootstrap percentile"},
+        "rows": {row: ROW_MEANINGS[row] for row in measured_rows(evaluation)},
         "catalogue": [_metric(metric) for metric in evaluation.metrics],
         "groups": [
             {
@@ -115,6 +146,8 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
                 "n_conditions": group.n_conditions,
                 "averages": _nested({place: _estimate(e) for place, e in group.averages.items()}),
                 "scores": _nested({place: _estimate(e) for place, e in group.scores.items()}),
+                "standard_errors_over_cells": dict(group.standard_errors),
+                "experimental_error": None if group.experimental_error is None else _estimate(group.experimental_error),
             }
             for group in evaluation.groups
         ],
@@ -125,31 +158,49 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
 
 
 def as_csv(evaluation: Evaluation) -> str:
-    """Lines of condition, row, metric, value (empty where there is none), reason, and the condition's key."""
+    """Lines of condition, row, metric, value (empty where there is none), reason, the condition's key, and the row
+    whose cells stand for the model's where it has none, and the standard error over cells."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["condition", "row", "metric", "value", "reason", "condition_key"])
+    writer.writerow(CSV_COLUMNS)
     for result in evaluation.results:
         name, key = result.condition.label, result.condition.key
         for (row, measured), m in result.measurements.items():
-            writer.writerow([name, row, measured, "" if m.value is None else repr(m.value), m.reason or "", key])
+            stand_in = (result.stand_in or "") if row == MODEL else ""
+            value, error = ("" if number is None else repr(number) for number in (m.value, m.standard_error))
+            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in, error])
+        if (bound := result.experimental_error) is not None:
+            value = "" if bound.value is None else repr(bound.value)
+            writer.writerow([name, "experimental_error", BOUNDED, value, bound.reason or "", key, "", ""])
     for condition, reason in evaluation.not_scored:
         for metric in evaluation.metrics:
-            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key])
+            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", ""])
     return buffer.getvalue()
 
 
-def _table(title: str, estimates: Mapping[tuple[str, str], Estimate], group: GroupSummary, notes: Notes) -> Table:
-    """A line per metric that has any estimate, a column per row of the evaluation."""
+def _table(
+    title: str,
+    estimates: Mapping[tuple[str, str], Estimate],
+    group: GroupSummary,
+    notes: Notes,
+    error: Estimate | None = None,
+) -> Table:
+    """A line per metric that has any estimate, a column per row; below L2 of effects its experimental error, where a
+    replicate stands."""
     rows = list(dict.fromkeys(row for row, _ in estimates))
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric")
     for row in rows:
-        table.add_column(row, justify="right")
+        table.add_column(f"{BOUNDS[row]}:\n{row}" if row in BOUNDS else row, justify="right")
     for metric in CATALOGUE:
         if (rows[0], metric.key) in estimates:
             cells = (_text(estimates[row, metric.key], group.n_conditions, notes) for row in rows)
             table.add_row(_head(metric), *cells)
+            if metric.key == BOUNDED and error is not None:
+                table.add_row(
+                    "  experimental error",
+                    *(_text(error, group.n_conditions, notes) if row == REPLICATE else "" for row in rows),
+                )
     return table
 
 
@@ -183,12 +234,18 @@ def _metric(metric: Metric) -> dict[str, Any]:
         "space": metric.space,
         "source": metric.source,
         "repeats": metric.repeats,
+        "standard_error_over_cells": kind_of(metric),
     }
 
 
 def _condition(result: ConditionResult) -> dict[str, Any]:
     measurements = {
-        place: {"value": m.value, "spread_over_repeats": m.spread, "reason": m.reason}
+        place: {
+            "value": m.value,
+            "spread_over_repeats": m.spread,
+            "standard_error_over_cells": m.standard_error,
+            "reason": m.reason,
+        }
         for place, m in result.measurements.items()
     }
     scores = {place: {"value": s.value, "reason": s.reason} for place, s in result.scores.items()}
@@ -196,10 +253,12 @@ def _condition(result: ConditionResult) -> dict[str, Any]:
         "condition": result.condition.label,
         "key": result.condition.key,
         "seen": result.seen,
+        "stand_in": result.stand_in,
         "cells": dict(result.cells),
         "mmd2_rbf_gammas": None if result.gammas is None else list(result.gammas),
         "values": _nested(measurements),
         "scores": _nested(scores),
+        "experimental_error": None if result.experimental_error is None else asdict(result.experimental_error),
     }
 
 

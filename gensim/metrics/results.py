@@ -1,10 +1,12 @@
 """What an evaluation found: a value or a reason for every condition, row and metric, and averages over conditions."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gensim.metrics.catalogue import CATALOGUE, Metric
+from gensim.metrics.cell_errors import error_of_average
+from gensim.metrics.experimental_error import ExperimentalError
 from gensim.metrics.pictures import ConditionPictures
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
 from gensim.types import Condition, FloatArray
@@ -12,11 +14,20 @@ from gensim.types import Condition, FloatArray
 NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP = "no_change", "training_mean", "gaussian_map"
 REPLICATE, MODEL = "replicate", "model"
 REGRESSIONS: tuple[Literal["nearest", "ridge", "kernel_ridge"], ...] = ("nearest", "ridge", "kernel_ridge")
-ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, REPLICATE, MODEL)
-SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, MODEL)
+RANDOM_EMBEDDING, IDEALISED = "random_embedding", "idealised"
+BOUNDS = {RANDOM_EMBEDDING: "lower bound", IDEALISED: "upper bound"}
+"""Rows that are no prediction anybody could make or should want, and what they are; shown with each."""
+ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, REPLICATE, MODEL)
+SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, MODEL)
 """Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
-vectors of perturbations or of contexts tell which others are like them."""
+vectors of perturbations or of contexts tell which others are like them; `BOUNDS` where such conditions are scored."""
 REAL = "real"
+BOUNDED = "l2_delta"
+"""The metric that an experimental error is a bound of: none is known to be better that is nearer than this."""
+Missing = Literal["no_change"]
+"""A row whose cells may stand for those that a prediction lacks."""
+TRUTH_CELLS = "truth_cells"
+"""In the provenance of an evaluation of files: digest of the names of the real cells that were scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +38,13 @@ class Measurement:
         value: average over the repeats; None where it cannot be computed.
         spread: standard deviation over the repeats; None where it was taken in one of them alone.
         reason: why there is no value.
+        standard_error: over cells, of the model's row; None where it is not known. See `cell_errors`.
     """
 
     value: float | None
     spread: float | None = None
     reason: str | None = None
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,8 @@ class ConditionResult:
         moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p
             CP10k; empty where either has a single cell. A figure shows them; they are too many for a file of numbers.
         pictures: what a page shows of it, if asked for.
+        experimental_error: of its real effect, from the cells that are used; None where `BOUNDED` is not asked for.
+        stand_in: the row whose cells stand for those of the model, which has none of this condition; None: it has.
     """
 
     condition: Condition
@@ -58,16 +73,24 @@ class ConditionResult:
     scores: Mapping[tuple[str, str], Estimate]
     moments: Mapping[str, tuple[FloatArray, FloatArray]]
     pictures: ConditionPictures | None = None
+    experimental_error: ExperimentalError | None = None
+    stand_in: Missing | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key)."""
+    """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key).
+
+    `experimental_error` is the average of those of its conditions; None where they were not taken. `standard_errors`
+    are over cells, of the averages of the model, by metric key.
+    """
 
     name: str
     n_conditions: int
     averages: Mapping[tuple[str, str], Estimate]
     scores: Mapping[tuple[str, str], Estimate]
+    experimental_error: Estimate | None = None
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +137,7 @@ def summarise(results: Iterable[ConditionResult], seed: int) -> tuple[GroupSumma
 def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSummary:
     measured = {place for r in results for place in r.measurements}
     present = [row for row in ROWS if any(name == row for name, _ in measured)]
-    averages, scores = {}, {}
+    averages, scores, standard_errors = {}, {}, {}
     for metric in [metric for metric in CATALOGUE if any(key == metric.key for _, key in measured)]:
         for row in present:
             cells = [r.measurements[row, metric.key] for r in results]
@@ -123,10 +146,15 @@ def _summary(name: str, results: list[ConditionResult], seed: int) -> GroupSumma
                 reason = "; ".join(sorted({m.reason for m in cells if m.reason}))
                 average = Estimate(None, None, None, 0, reason)
             averages[row, metric.key] = average
+            error = error_of_average([m.standard_error for m in cells if m.value is not None])
+            if row == MODEL and error is not None:
+                standard_errors[metric.key] = error
             if row in SCORED_ROWS and metric.better == "lower":
                 u, u_no_change, u_replicate = _together(results, row, metric.key)
                 scores[row, metric.key] = normalised_score(u, u_no_change, u_replicate, seed)
-    return GroupSummary(name, len(results), averages, scores)
+    errors = [r.experimental_error for r in results if r.experimental_error is not None]
+    of_error = mean_with_interval([e.value for e in errors if e.value is not None], seed) if errors else None
+    return GroupSummary(name, len(results), averages, scores, of_error, standard_errors)
 
 
 def _together(results: list[ConditionResult], row: str, metric: str) -> list[list[float]]:

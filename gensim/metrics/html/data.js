@@ -59,6 +59,11 @@ function spaced(name) {
   return name.replace(/_/g, " ");
 }
 
+/** What a row is called; a bound is called so. */
+function rowName(row) {
+  return row in DATA.bounds ? `${spaced(row)} (${DATA.bounds[row]})` : spaced(row);
+}
+
 /** An element with text, and with attributes. */
 function element(tag, text, attributes = {}) {
   const made = document.createElement(tag);

@@ -32,7 +32,7 @@ function showValues(condition) {
     return element("td", `– (${reasons.indexOf(reason) + 1})`, { title: reason });
   };
   byId("values").tHead.rows[0].replaceChildren(
-    ...["metric", "score", ...DATA.rows.map(spaced)].map((head) => element("th", head, { scope: "col" })),
+    ...["metric", "score", ...DATA.rows.map(rowName)].map((head) => element("th", head, { scope: "col" })),
   );
   byId("values").tBodies[0].replaceChildren(
     ...DATA.metrics.map((metric, m) => {

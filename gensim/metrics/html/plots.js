@@ -10,6 +10,7 @@ const LOOK = {
 const ROW_LOOK = {
   model: ["simulated", "diamond"], training_mean: ["real", "circle"], gaussian_map: ["control", "square"],
   nearest: ["replicate", "triangle-up"], ridge: ["other-1", "cross"], kernel_ridge: ["other-2", "x"],
+  random_embedding: ["soft", "triangle-down"], idealised: ["fore", "star"],
 };
 const CONFIG = { responsive: true, displayModeBar: false, showTips: false };
 
@@ -74,7 +75,7 @@ function drawScores() {
     const bar = (end) => estimates.map((e) => (e[end] === null ? 0 : Math.abs(e[end] - e.value)));
     const offset = (k - (rows.length - 1) / 2) / (rows.length + 1);
     return {
-      type: "scatter", mode: "markers", name: spaced(row),
+      type: "scatter", mode: "markers", name: rowName(row),
       x: estimates.map((e) => e.value), y: found.map((metric) => metrics.indexOf(metric) + offset),
       error_x: { type: "data", symmetric: false, array: bar("high"), arrayminus: bar("low"), color: colour(name), thickness: 1.5 },
       marker: { color: colour(name), symbol, size: row === "model" ? 10 : 7 },

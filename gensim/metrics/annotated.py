@@ -1,0 +1,67 @@
+"""An evaluation as AnnData, for those who go on with the numbers in scanpy or pandas."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gensim.data.metrics_file import write_metrics
+from gensim.metrics.html_data import measured_rows
+from gensim.metrics.results import MODEL, Evaluation
+
+
+def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write `.h5ad`: conditions by metrics, with a layer per row of the evaluation; X is the model's.
+
+    obs, indexed by label, has the condition's `key`, `seen` (missing where that is not known), `stand_in` (the row
+    whose cells stand for the model's where it has none), `experimental_error` and numbers of cells; var, indexed by
+    key, the metric's `name`, `direction`, `unit`, `space` and `source`. NaN: no value, the reason being in
+    metrics.json; metrics with one value for all conditions together have NaN everywhere.
+
+    Args:
+        evaluation: what `evaluate` returned.
+        path: replaced where it is there.
+        provenance: JSON-serialisable.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    results, metrics = evaluation.results, evaluation.metrics
+    conditions = pd.DataFrame(
+        {
+            "key": [r.condition.key for r in results],
+            "seen": pd.array([r.seen for r in results], dtype="boolean"),
+            "stand_in": [r.stand_in or "" for r in results],
+            "experimental_error": np.array(
+                [r.experimental_error.value if r.experimental_error else None for r in results], dtype=np.float64
+            ),
+            **{f"n_{name}": [r.cells[name] for r in results] for name in results[0].cells},
+        },
+        index=[r.condition.label for r in results],
+    )
+    catalogue = pd.DataFrame(
+        {
+            "name": [m.name for m in metrics],
+            "direction": [m.better for m in metrics],
+            "unit": [m.unit for m in metrics],
+            "space": [m.space for m in metrics],
+            "source": [m.source for m in metrics],
+        },
+        index=[m.key for m in metrics],
+    )
+    layers = {row: _values(evaluation, row) for row in measured_rows(evaluation) or [MODEL]}
+    write_metrics(path, conditions, catalogue, layers, MODEL, dict(provenance or {}))
+
+
+def _values(evaluation: Evaluation, row: str) -> NDArray[np.float64]:
+    """(K, M) values of a row."""
+    found = np.full((len(evaluation.results), len(evaluation.metrics)), np.nan)
+    for k, result in enumerate(evaluation.results):
+        for m, metric in enumerate(evaluation.metrics):
+            measurement = result.measurements.get((row, metric.key))
+            if measurement is not None and measurement.value is not None:
+                found[k, m] = measurement.value
+    return found
