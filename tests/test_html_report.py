@@ -100,8 +100,12 @@ def test_a_thousand_conditions_stay_below_twenty_megabytes():
 
 
 def test_pictures_of_the_first_conditions_are_kept_and_the_page_says_so(evaluation, monkeypatch):
-    monkeypatch.setattr(html_data, "MOST_PICTURED", 2)
+    conditions = page_data(evaluation)["conditions"]
+    sizes = [len(json.dumps(c.pop("pictures"), separators=(",", ":"))) for c in conditions]
+    table = len(json.dumps(conditions, separators=(",", ":")))
+    monkeypatch.setattr(html_data, "MOST_BYTES", table + sizes[0] + sizes[1])
     assert ["pictures" in c for c in page_data(evaluation)["conditions"]] == [True, True, False]
+    assert "this page holds those of the first 2 conditions" in as_html(evaluation)
 
 
 def test_an_evaluation_without_pictures_has_a_page(evaluation):

@@ -1,6 +1,7 @@
 """What the script of a page reads: every condition's values, and its pictures in base64."""
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from gensim.metrics.pictures import LEVELS, POPULATIONS, PROBABILITIES, Conditio
 from gensim.metrics.results import BOUNDS, MODEL, ROWS, ConditionResult, Evaluation
 from gensim.metrics.scores import Estimate
 
-MOST_PICTURED = 1_000
-"""Conditions whose pictures a page holds; 10 kB each."""
+MOST_BYTES = 14_500_000
+"""Of conditions in a page, so that it stays below 20 MB with its library: all their values, and as many pictures of the
+first of them as have room; 10 kB each."""
 DIGITS = 4
 
 
@@ -34,12 +36,15 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
     """
     metrics, rows = evaluation.metrics, measured_rows(evaluation)
     reasons, genes = Numbered(), Numbered()
-    conditions = []
-    for i, result in enumerate(evaluation.results):
-        entry = _condition(result, rows, metrics, reasons)
-        if result.pictures is not None and i < MOST_PICTURED:
-            entry["pictures"] = _pictures(result.pictures, genes)
-        conditions.append(entry)
+    conditions = [_condition(result, rows, metrics, reasons) for result in evaluation.results]
+    room = MOST_BYTES - _n_bytes(conditions)
+    for result, entry in zip(evaluation.results, conditions, strict=True):
+        pictures = None if result.pictures is None else _pictures(result.pictures, genes)
+        room -= _n_bytes(pictures)
+        if room < 0:
+            break
+        if pictures is not None:
+            entry["pictures"] = pictures
     first = next((r.pictures for r in evaluation.results if r.pictures is not None), None)
     return {
         "metrics": [
@@ -57,6 +62,10 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         "probabilities": PROBABILITIES.tolist(),
         "levels": LEVELS.tolist(),
     }
+
+
+def _n_bytes(value: Any) -> int:
+    return len(json.dumps(value, separators=(",", ":")))
 
 
 def measured_rows(evaluation: Evaluation) -> list[str]:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from gensim.metrics.experimental_error import EXPLANATION, resampled
-from gensim.metrics.html_data import MOST_PICTURED, measured_rows, page_data
+from gensim.metrics.html_data import measured_rows, page_data
 from gensim.metrics.pictures import CELLS, GENES
 from gensim.metrics.results import BOUNDED, BOUNDS, Evaluation
 from gensim.metrics.row_meanings import ROW_MEANINGS
@@ -40,14 +40,14 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     library, script = f"\n{get_plotlyjs()}\n", f"\n{_script()}\n"
-    results = evaluation.results
+    results, data = evaluation.results, page_data(evaluation)
     errors = [r.experimental_error for r in results if r.experimental_error is not None]
     return environment.get_template("page.html").render(
         style=_package_file("page.css"),
         library=library,
         script=script,
         digests=[_digest(library), _digest(script)],
-        data=page_data(evaluation),
+        data=data,
         evaluation=evaluation,
         metrics=evaluation.metrics,
         rows=measured_rows(evaluation),
@@ -56,7 +56,7 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None,
         bounded=BOUNDED,
         experimental_error=f"{EXPLANATION} {resampled(errors)}" if errors else None,
         totals={name: sum(result.cells[name] for result in results) for name in results[0].cells},
-        n_pictured=sum(result.pictures is not None for result in results[:MOST_PICTURED]),
+        n_pictured=sum("pictures" in condition for condition in data["conditions"]),
         most_cells=CELLS,
         most_genes=GENES,
         level=LEVEL,
