@@ -248,7 +248,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
     from gensim.metrics.requirements import Requirement
 
     metrics = choose(name.strip() for name in parsed.metrics.split(",") if name.strip())
-    required = [Requirement.parse(text, [metric.key for metric in metrics]) for text in parsed.require]
+    required = [Requirement.parse(text, metrics) for text in parsed.require]
     options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed", "missing")}
     options["metrics"] = metrics
     if parsed.run is not None:

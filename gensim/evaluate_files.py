@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from gensim.baselines.embedding_bounds import embedding_bounds
 from gensim.baselines.gaussian_map import GaussianMaps
@@ -17,11 +19,11 @@ from gensim.errors import DataError, listing
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
-from gensim.metrics.results import TRUTH_CELLS, Evaluation, Missing
+from gensim.metrics.results import SPACE, TRUTH_CELLS, Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.provenance import software
-from gensim.types import IntArray, first_difference
+from gensim.types import first_difference
 
 log = logging.getLogger("gensim")
 
@@ -46,7 +48,8 @@ def evaluate_files(
 
     Args:
         cells: predicted cells. truth: real cells; those that `train` has too are left out by name.
-        data: scale and columns of all files, unless a file says otherwise; its own path is not used.
+        data: scale and columns of all files, unless a file says otherwise; its own path is not used. Counts become
+            CP10k over the compared genes, where `library_size_column` does not say more.
         controls: control cells for baselines and effects; None for those of the truth.
         train: the cells that the model was trained on: principal components, mean effects and the rows made of them
             come from these. None: components of the real cells themselves, and neither those rows nor seen and unseen.
@@ -62,17 +65,15 @@ def evaluate_files(
         DataError: nothing to score, other genes, another scale, no control cells, values that are not finite.
     """
     paths = [path for path in (truth, cells, controls, train) if path is not None]
-    genes = _genes(paths, common_genes)
+    genes, differ = _genes(paths, common_genes)
     screen = None if train is None else _training_cells(train, data, genes)
+    notes: list[str] = []
+    if differ and data.scale == "counts" and data.library_size_column is None:
+        notes.append(f"the files differ in their genes: CP10k is over the {len(genes)} genes that all of them have")
 
     def source(path: Path) -> FileCells:
-        opened = cell_source_from_file(path, data.model_copy(update={"layer": None}), genes)
-        if screen is None or path == cells:
-            return opened
-        left, n = leave_out(opened, screen.cells.tolist())
-        if n:
-            log.info("%d cells of %s are among the training cells and are left out", n, path)
-        return left
+        opened = replace(cell_source_from_file(path, data, genes), over_genes=True)
+        return opened if screen is None or path == cells else _not_trained_on(opened, screen, notes)
 
     real = source(truth)
     started_from = real if controls is None else source(controls)
@@ -82,10 +83,9 @@ def evaluate_files(
             f"{str(where)!r} has no control cells (label {data.control_label!r} in {data.perturbation_column!r}) that "
             "training does not have; give some by --controls"
         )
-    notes: list[str] = []
     effects = maps = None
     if screen is None:
-        space = MetricSpace.fit(real.read(_spread_over(real)), genes)
+        space = MetricSpace.fit(_finite(real), genes)
         notes.append("principal components of the real cells themselves, as no training cells were given (--train)")
     else:
         space, effects, maps = _fitted(screen)
@@ -95,16 +95,29 @@ def evaluate_files(
     bounds, of_bounds = embedding_bounds(effects, real, started_from, seed)
     notes += of_bounds
     inputs = EvaluationInputs(source(cells), real, started_from, space, effects, maps, bounds, batches)
-    evaluation = evaluate(inputs, seed, metrics=metrics, missing=missing)
+    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     files = {"cells": cells, "truth": truth, "controls": controls, "train": train}
     named = {name: str(path) for name, path in files.items() if path is not None}
-    write_report(evaluation, target, {**software(), **named, TRUTH_CELLS: names_digest(real)}, notes)
+    digests = {TRUTH_CELLS: names_digest(real), SPACE: space.digest}
+    write_report(evaluation, target, {**software(), **named, **digests}, notes)
     return evaluation, target
 
 
-def _genes(paths: Sequence[Path], common: bool) -> tuple[str, ...]:
-    """Those of the first file, or those of them that all files have."""
+def _not_trained_on(cells: FileCells, screen: Screen, notes: list[str]) -> FileCells:
+    """Without those of the training cells' names; `notes` gets a line where there are such."""
+    left, n = leave_out(cells, screen.cells.tolist())
+    if n:
+        gone = [c.label for c in cells.conditions if c not in left.conditions]
+        lost = f"; nothing is left of {listing(gone)}" if gone else ""
+        said = f"{n} cells of {str(cells.file.path)!r} have names of training cells and are left out{lost}"
+        log.info("%s", said)
+        notes.append(said)
+    return left
+
+
+def _genes(paths: Sequence[Path], common: bool) -> tuple[tuple[str, ...], bool]:
+    """Those of the first file, or those of them that all files have; and whether any file has others."""
     first, *others = (CellFile(path, None).genes for path in paths)
     for path, genes in zip(paths[1:], others, strict=True):
         lacking = set(first) - set(genes)
@@ -114,16 +127,25 @@ def _genes(paths: Sequence[Path], common: bool) -> tuple[str, ...]:
                 f"{listing(gene for gene in first if gene in lacking)} ({first_difference(first, genes)}); compare the "
                 "genes that all files have with --common-genes"
             )
-    kept = tuple(gene for gene in first if all(gene in genes for genes in map(set, others)))
+    shared = set(first).intersection(*others)
+    kept = tuple(gene for gene in first if gene in shared)
     if not kept:
         raise DataError(f"no gene is in all of {listing(map(str, paths))}; are they named alike, symbols or ids?")
-    return kept
+    return kept, any(len(genes) != len(kept) for genes in (first, *others))
 
 
 def _training_cells(path: Path, data: DataConfig, genes: tuple[str, ...]) -> Screen:
     screen = load_screen(data.model_copy(update={"path": str(path)}))
     column = {gene: i for i, gene in enumerate(screen.genes)}
-    return screen.select_genes(np.array([column[gene] for gene in genes], dtype=np.int64))
+    selected = screen.select_genes(np.array([column[gene] for gene in genes], dtype=np.int64))
+    noted = CellFile(path, None).uns_gensim.get("library_size_column")
+    if data.scale != "counts" or noted is not None or data.library_size_column is not None:
+        return selected
+    totals = np.asarray(selected.x.sum(axis=1, dtype=np.float64)).ravel().astype(np.float32)
+    if not (totals > 0).all():
+        first = str(screen.cells[int(np.argmin(totals))])
+        raise DataError(f"{str(path)!r}: cell {first!r} has no counts of the compared genes; remove such cells")
+    return replace(selected, library_size=totals)
 
 
 def _fitted(screen: Screen) -> tuple[MetricSpace, MeanEffects, GaussianMaps]:
@@ -135,8 +157,14 @@ def _fitted(screen: Screen) -> tuple[MetricSpace, MeanEffects, GaussianMaps]:
     return space, effects, GaussianMaps.fit(lambda cells: space.project(x[cells]), *of_cells)
 
 
-def _spread_over(cells: FileCells) -> IntArray:
-    """Rows of so many cells at most, evenly over the file."""
+def _finite(cells: FileCells) -> sparse.csr_matrix:
+    """(n, G) log1p CP10k of so many cells at most, evenly over the file."""
     known = np.flatnonzero(cells.condition_of >= 0)
-    step = -(-len(known) // MOST_CELLS_OF_SPACE)
-    return known[:: max(1, step)]
+    rows = known[:: max(1, -(-len(known) // MOST_CELLS_OF_SPACE))]
+    x = cells.read(rows)
+    bad = np.flatnonzero(~np.isfinite(x.data))
+    if len(bad):
+        row = int(np.searchsorted(x.indptr, bad[0], side="right")) - 1
+        name = str(cells.file.cells[rows[row]])
+        raise DataError(f"{cells.file.where}: cell {name!r} has a value that is not finite; mend or remove it")
+    return x

@@ -28,7 +28,7 @@ from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.report import write_report
-from gensim.metrics.results import REGRESSIONS, TRUTH_CELLS, Evaluation, Missing
+from gensim.metrics.results import REGRESSIONS, SPACE, TRUTH_CELLS, Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import Chosen, choose_regressions
 from gensim.perturbations.codebook import Codebook
@@ -287,8 +287,9 @@ def evaluate_cells(
     real = source(truth or folder.held_out)
     used = read_used_cells(run)
     real, n_left_out = leave_out(real, used)
+    left_out = f"{n_left_out} cells of {str(truth)!r} were used in training and are left out"
     if n_left_out:
-        log.info("%d cells of %s were used in training and are left out", n_left_out, truth)
+        log.info("%s", left_out)
     effects, codebook = MeanEffects.load(folder.prepared / IN_GENES), folder.sampling_codebook()
     regressions = _regressions(codebook, effects, real.conditions)
     started_from = leave_out(source(controls or folder.held_out), used)[0]
@@ -307,6 +308,7 @@ def evaluate_cells(
     evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
     target = out or cells.with_name(f"{cells.stem}.evaluation")
     notes = [
+        *([left_out] if n_left_out else []),
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
         _reconstruction_note(folder),
         *of_bounds,
@@ -314,7 +316,7 @@ def evaluate_cells(
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]
     of_run = {"run": str(run), "run_seed": config.seed, "split": config.split.model_dump(mode="json")}
-    of_cells = {"cells": str(cells), TRUTH_CELLS: names_digest(real)}
+    of_cells = {"cells": str(cells), TRUTH_CELLS: names_digest(real), SPACE: space.digest}
     write_report(evaluation, target, {**provenance, **of_run, **of_cells}, notes)
     return evaluation, target
 

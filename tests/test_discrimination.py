@@ -7,7 +7,7 @@ import pytest
 
 from gensim.errors import NotComputable
 from gensim.metrics.comparison import Side
-from gensim.metrics.discrimination import centroid_accuracy, pds, rank_of_prediction
+from gensim.metrics.discrimination import centroid_accuracy, pds, pds_2026, rank_of_prediction
 from gensim.metrics.measured import Measured
 from gensim.metrics.panel import Panel
 from gensim.metrics.panel_measurement import Member, measure_panels
@@ -46,8 +46,17 @@ def test_the_perturbed_gene_is_left_out():
     given = panel([[0, 0], [0, 0], [0, 3]], targets)
     assert pds(given, 2, "cityblock") == pytest.approx(1 - 1 / 3)
     assert pds(panel([[0, 0], [0, 0], [0, 3]]), 2, "cityblock") == 1.0
-    with pytest.raises(NotComputable, match="perturbs all genes"):
+    with pytest.raises(NotComputable, match="all genes are perturbed"):
         pds(panel(REAL, (np.array([0, 1]),) * 3), 0, "cityblock")
+
+
+def test_the_challenge_of_2026_leaves_out_what_any_condition_perturbs():
+    rng = np.random.default_rng(0)
+    real, predicted = rng.normal(size=(2, 3, 8))
+    predicted[:, :3] = -9 * np.eye(3)
+    given = Panel(real, predicted, [np.array([k]) for k in range(3)])
+    cut = Panel(real[:, 3:], predicted[:, 3:], (NO_TARGET,) * 3)
+    assert [pds_2026(given, k) for k in range(3)] == [pds_2026(cut, k) for k in range(3)]
 
 
 def test_rank_by_hand():

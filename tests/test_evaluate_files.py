@@ -96,6 +96,7 @@ def test_genes_are_those_that_all_have_only_on_request(files, capsys):
         ([], "--truth is needed where there is no --run"),
         (["--truth", "real.h5ad"], "'data.scale' is needed and missing"),
         (["--truth", "real.h5ad", "solver.n_steps=3"], "override 'solver.n_steps=3' is not of data"),
+        (["--truth", "real.h5ad", "data.layer=counts"], "override 'data.layer=counts' has no meaning without a run"),
         (["--truth", "real.h5ad", "data.scale=counts", "data.control_label=ntc"], "has no control cells (label 'ntc'"),
         (["--truth", "real.h5ad", "data.scale=log1p_cp10k"], "every value is an integer"),
         (["--truth", "none.h5ad", "data.scale=counts"], "none.h5ad"),
@@ -128,7 +129,8 @@ def test_exit_code_says_whether_bounds_hold(files, capsys):
 def test_names_of_the_real_cells_tell_evaluations_apart(files, capsys):
     def of(prefix, **options) -> str:
         cells(prefix, **options).write_h5ad(files / "real.h5ad")
-        return evaluated(files, "--truth", files / "real.h5ad")["provenance"]["truth_cells"]
+        asked = ["--truth", files / "real.h5ad", "--train", files / "train.h5ad"]
+        return evaluated(files, *asked)["provenance"]["truth_cells"]
 
     first = of("re")
     (files / "pred.evaluation").rename(files / "first")
@@ -219,3 +221,71 @@ def test_bounds_stand_beside_predictions_of_conditions_that_training_lacked(file
     assert [note.split(":")[0] for note in found["notes"]] == ["random_embedding", "idealised"]
     assert "upper bound" in (files / "pred.evaluation" / "report.txt").read_text()
     assert found["provenance"]["truth_cells"]
+
+
+def values(found: dict, metric: str) -> dict[str, list[float]]:
+    rows = rows_of(found)
+    return {row: [c["values"][row][metric]["value"] for c in found["conditions"]] for row in rows}
+
+
+def test_files_of_other_genes_are_compared_on_one_scale(files):
+    """The same numbers as of files that were cut to the common genes beforehand."""
+    kept = ["g0", "g1", "g5"]
+    cells("prediction")[:, kept].copy().write_h5ad(files / "pred.h5ad")
+    asked = ["--truth", files / "real.h5ad", "--train", files / "train.h5ad", "--common-genes"]
+    whole = evaluated(files, *asked)
+    assert "CP10k is over the 3 genes" in whole["notes"][0]
+    for name, prefix in (("real", "re"), ("train", "train")):
+        cells(prefix)[:, kept].copy().write_h5ad(files / f"{name}.h5ad")
+    cut = evaluated(files, *asked)
+    for metric in ("l2_delta", "energy_distance_genes", "energy_distance_pca"):
+        for row, expected in values(cut, metric).items():
+            assert values(whole, metric)[row] == pytest.approx(expected, rel=1e-5)
+
+
+def test_training_cells_with_more_genes_are_on_the_same_scale(files):
+    whole = cells("train")
+    more = ad.concat([whole, ad.AnnData(whole.X * 5, whole.obs, whole.var.rename(index=lambda g: f"x{g}"))], axis=1)
+    more.obs["perturbation"] = whole.obs["perturbation"]
+    asked = ["--truth", files / "real.h5ad", "--train", files / "train.h5ad"]
+    alone = values(evaluated(files, *asked), "l2_delta")
+    more.write_h5ad(files / "train.h5ad")
+    for row, found in values(evaluated(files, *asked), "l2_delta").items():
+        assert found == pytest.approx(alone[row], rel=1e-5)
+
+
+def test_conditions_that_are_lost_to_names_of_training_cells_are_told(files):
+    real, train = cells("re"), cells("train", labels=("A", "control"))
+    train.obs_names = [*real.obs_names[real.obs["perturbation"] == "A"], *[f"t{i}" for i in range(30)]]
+    train.write_h5ad(files / "train.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
+    assert any("30 cells of" in note and "nothing is left of 'A'" in note for note in found["notes"])
+
+
+def test_values_that_are_not_finite_are_refused(files, capsys):
+    real = cells("re")
+    real.X = real.X.toarray()
+    real.X[3, 2] = np.nan
+    real.write_h5ad(files / "real.h5ad")
+    assert "re3" in refused(capsys, files, "--truth", files / "real.h5ad", *DATA)
+
+
+def test_a_context_with_one_control_cell_has_reasons_and_no_traceback(files):
+    for name in ("real", "pred"):
+        made = ad.read_h5ad(files / f"{name}.h5ad")
+        made.obs["line"] = "x"
+        other = made[made.obs["perturbation"] != "control"].copy()
+        one = made[made.obs["perturbation"] == "control"][:1].copy()
+        other.obs["line"] = one.obs["line"] = "y"
+        other.obs_names, one.obs_names = [f"y{i}" for i in range(len(other))], ["z"]
+        joined = ad.concat([made, other, one])
+        joined.write_h5ad(files / f"{name}.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad", "--metrics", "vcc2026", "data.context_columns=[line]")
+    assert rows_of(found) == {"no_change", "replicate", "model"}
+
+
+def test_the_page_has_the_rows_of_metrics_of_all_conditions(files):
+    for name, prefix in (("real", "re"), ("pred", "prediction")):
+        cells(prefix, n=80).write_h5ad(files / f"{name}.h5ad")
+    evaluated(files, "--truth", files / "real.h5ad", "--metrics", "deg_macro_f1")
+    assert ">model</th>" in (files / "pred.evaluation" / "report.html").read_text()

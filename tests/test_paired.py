@@ -104,6 +104,23 @@ def test_other_names_of_real_cells_are_refused(tmp_path):
         compare_evaluations(first, other)
 
 
+def test_other_spaces_are_refused_and_ranks_need_the_same_conditions(tmp_path):
+    first, second = (evaluation(tmp_path / name, distance=[1.0, 2.0]) for name in "ab")
+    for folder, space in ((first, "x"), (second, "y")):
+        found = json.loads((folder / "metrics.json").read_text()) | {"provenance": {"metric_space": space}}
+        (folder / "metrics.json").write_text(json.dumps(found))
+    with pytest.raises(DataError, match="other genes or principal components"):
+        compare_evaluations(first, second)
+    third, fourth = evaluation(tmp_path / "c", distance=[1.0, 2.0]), evaluation(tmp_path / "d", distance=[1.0])
+    assert len(compare_evaluations(third, fourth)) == 1
+    for folder in (third, fourth):
+        found = json.loads((folder / "metrics.json").read_text())
+        found["catalogue"][0] = found["catalogue"][0] | {"compares_conditions": True}
+        (folder / "metrics.json").write_text(json.dumps(found))
+    assert compare_evaluations(third, fourth) == []
+    assert len(compare_evaluations(third, third)) == 1
+
+
 def test_what_is_no_evaluation_is_refused(tmp_path, capsys):
     folder = evaluation(tmp_path / "a", distance=[1.0])
     (tmp_path / "b").mkdir()

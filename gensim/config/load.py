@@ -52,6 +52,10 @@ def data_config(overrides: Sequence[str], path: str) -> DataConfig:
     for override in overrides:
         if not override.startswith("data."):
             raise ConfigError(f"override {override!r} is not of data; without a run only data.key=value has a meaning")
+        if override.partition("=")[0] in ("data.path", "data.layer", "data.n_highly_variable_genes"):
+            raise ConfigError(
+                f"override {override!r} has no meaning without a run: X of every file that is named is read"
+            )
         _apply_override(raw, override)
     return parse_config(raw, "data").data
 

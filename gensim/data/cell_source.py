@@ -101,6 +101,7 @@ class FileCells:
         conditions: K conditions.
         condition_of: (N,) index into `conditions`.
         library_size: (N,) counts per cell over all genes of the screen; None: the sum over the file's genes.
+        over_genes: whether that sum is over `genes` alone, so that files of other genes are on one scale.
     """
 
     file: CellFile
@@ -110,6 +111,7 @@ class FileCells:
     conditions: tuple[Condition, ...]
     condition_of: IntArray
     library_size: FloatArray | None
+    over_genes: bool = False
 
     def rows(self, condition: Condition) -> IntArray:
         return _rows_of(condition, self.conditions, self.condition_of)
@@ -125,6 +127,9 @@ class FileCells:
     def _log1p(self, rows: IntArray, block: sparse.csr_matrix) -> sparse.csr_matrix:
         if "scale" not in self.file.uns_gensim:
             _check_simulated(block, self.config.scale, self.file.where, self.file.cells[rows])
+        columns = self.columns
+        if self.over_genes and self.library_size is None and columns is not None:
+            block, columns = sparse.csr_matrix(block[:, columns]), None
         if self.library_size is not None:
             library_size = self.library_size[rows]
         else:
@@ -133,7 +138,7 @@ class FileCells:
             first = self.file.cells[rows[int(np.argmin(library_size > 0))]]
             raise DataError(f"{self.file.where}: cell {str(first)!r} has no counts; remove such cells")
         x = to_log1p_cp10k(block, self.config.scale, library_size)
-        return x if self.columns is None else sparse.csr_matrix(x[:, self.columns])
+        return x if columns is None else sparse.csr_matrix(x[:, columns])
 
 
 def cell_source_from_file(path: str | Path, data_config: DataConfig, genes: Sequence[str]) -> FileCells:

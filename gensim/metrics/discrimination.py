@@ -36,14 +36,14 @@ def pds(panel: Panel, k: int, distance: Distance) -> float:
 def pds_2026(panel: Panel, k: int) -> float:
     """PDS_k = 1 - r / (K - 1), by cosine distance of effects, with r the position from 0 and ties sharing theirs.
 
-    The genes that condition k perturbs are left out; the distance to or from a vector of 0 is 1.
+    The genes that any condition of the panel perturbs are left out; the distance to or from a vector of 0 is 1.
 
     Returns:
         Between 0 and 1; 0.5 by chance.
 
     Source: Virtual Cell Challenge 2026, The vcc2026 metric suite, section 1.
     """
-    genes = _genes(panel, k)
+    genes = _without(panel, np.concatenate(panel.targets))
     vector, among = panel.predicted[k, genes], panel.real[:, genes]
     norms = np.linalg.norm(among, axis=1) * np.linalg.norm(vector)
     similarity = np.divide(among @ vector, norms, out=np.zeros(len(panel)), where=norms > 0)
@@ -75,18 +75,18 @@ def centroid_accuracy(panel: Panel, k: int) -> float:
 
 
 def _distances(among: Vector, vector: Vector, panel: Panel, k: int, distance: Distance) -> Vector:
-    genes = _genes(panel, k)
+    genes = _without(panel, panel.targets[k])
     among, vector = among[:, genes], vector[genes]
     if distance == "cosine" and not (vector.any() and among.any(axis=1).all()):
         raise NotComputable("an effect is 0 on all genes, so it has no direction")
     return np.asarray(cdist(among, vector[None], distance)[:, 0])
 
 
-def _genes(panel: Panel, k: int) -> IntArray:
-    """Columns of the genes that condition k does not perturb."""
-    genes = np.setdiff1d(np.arange(panel.real.shape[1]), panel.targets[k])
+def _without(panel: Panel, perturbed: IntArray) -> IntArray:
+    """Columns of the other genes."""
+    genes = np.setdiff1d(np.arange(panel.real.shape[1]), perturbed)
     if not len(genes):
-        raise NotComputable("the condition perturbs all genes, so none is left to compare")
+        raise NotComputable("all genes are perturbed, so none is left to compare")
     return genes
 
 

@@ -20,7 +20,8 @@ FEWEST_CELLS = 2
 EXPLANATION = (
     f"the {QUANTILE} quantile of how far the L2 norm puts bootstrap samples of the real effect (mean over batches of "
     "perturbed minus of control cells) from the effect itself, so that no prediction nearer than that is known to be "
-    "better;"
+    "better; it compares whole effects, while the values above are against half of the real cells, whose noise they "
+    "hold too;"
 )
 
 

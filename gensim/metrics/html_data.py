@@ -71,6 +71,7 @@ def _n_bytes(value: Any) -> int:
 def measured_rows(evaluation: Evaluation) -> list[str]:
     """Rows that the evaluation has, in their order."""
     found = {row for result in evaluation.results for row, _ in result.measurements}
+    found |= {row for group in evaluation.groups for row, _ in group.averages}
     return [row for row in ROWS if row in found]
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from scipy.stats import wilcoxon
 
 from gensim.errors import DataError, listing
-from gensim.metrics.results import MODEL, TRUTH_CELLS
+from gensim.metrics.results import MODEL, SPACE, TRUTH_CELLS
 from gensim.metrics.scores import Estimate, mean_with_interval
 
 TABLE_WIDTH = 160
@@ -53,7 +53,8 @@ class PairedDifference:
 
 
 def compare_evaluations(first: Path, second: Path) -> list[PairedDifference]:
-    """Every metric that two evaluations of the same real cells share.
+    """Every metric that two evaluations of the same real cells share, without those that compare conditions with each
+    other where not the same conditions were scored.
 
     Args:
         first, second: folders that `gensim evaluate` wrote, or their `metrics.json`.
@@ -71,7 +72,9 @@ def compare_evaluations(first: Path, second: Path) -> list[PairedDifference]:
     others = {metric["key"] for metric in b["catalogue"]}
     found = []
     for metric in a["catalogue"]:
-        if metric["key"] not in others:
+        # A rank among other conditions is another number.
+        another = metric.get("compares_conditions", False) and conditions[0].keys() != conditions[1].keys()
+        if metric["key"] not in others or another:
             continue
         values = [[_value(of[key], metric["key"]) for key in common] for of in conditions]
         pairs = [(x, y) for x, y in zip(*values, strict=True) if x is not None and y is not None]
@@ -146,13 +149,16 @@ def _refuse_other_truth(a: dict[str, Any], b: dict[str, Any], first: Path, secon
     # An evaluation from Python, or one that an earlier version wrote, has no names of cells.
     digests = [d for e in (a, b) if (d := e.get("provenance", {}).get(TRUTH_CELLS)) is not None]
     other_names = len(set(digests)) > 1
-    if differ or other_names or a["seed"] != b["seed"] or a["n_repeats"] != b["n_repeats"]:
+    spaces = {d for e in (a, b) if (d := e.get("provenance", {}).get(SPACE)) is not None}
+    if differ or other_names or len(spaces) > 1 or a["seed"] != b["seed"] or a["n_repeats"] != b["n_repeats"]:
         why = "another seed, or other repeats"
         if differ:
             why = f"other numbers of real cells in {listing(differ)}"
         elif other_names:
             why = f"other names of real cells ({TRUTH_CELLS} is {digests[0]} and {digests[1]})"
+        elif len(spaces) > 1:
+            why = "other genes or principal components"
         raise DataError(
             f"{str(first)!r} and {str(second)!r} were not scored against the same real cells in the same way: {why}; "
-            "evaluate both with the same --truth and --seed"
+            "evaluate both with the same --truth, --seed, and --run or --train"
         )

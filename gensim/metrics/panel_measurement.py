@@ -101,6 +101,8 @@ def _measure(group: list[Member], metrics: list[PanelMetric], places: list[Place
         for k, member in enumerate(present):
             member.measured.take(row, metric.key, _value, metric, panel, k)
         for member in group:
+            if not any(name == row for _, name, _ in (*member.vectors, *member.reasons)):
+                continue
             for place in places:
                 if place in member.reasons:
                     member.measured.reasons[row, metric.key] = member.reasons[place]

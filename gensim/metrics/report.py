@@ -21,6 +21,7 @@ from gensim.metrics.experimental_error import EXPLANATION, resampled
 from gensim.metrics.html_data import measured_rows
 from gensim.metrics.html_report import as_html
 from gensim.metrics.mean_variance import save_mean_variance
+from gensim.metrics.panel import PanelMetric, PooledMetric
 from gensim.metrics.results import BOUNDED, BOUNDS, MODEL, REPLICATE, ConditionResult, Evaluation, GroupSummary
 from gensim.metrics.row_meanings import ROW_MEANINGS
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
@@ -235,6 +236,7 @@ def _metric(metric: Metric) -> dict[str, Any]:
         "source": metric.source,
         "repeats": metric.repeats,
         "standard_error_over_cells": kind_of(metric),
+        "compares_conditions": isinstance(metric, PanelMetric | PooledMetric),
     }
 
 

@@ -1,5 +1,6 @@
 """What a prediction must reach, for continuous integration: ``energy_distance_pca.normalised>=0.8``."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gensim.errors import ConfigError, nearest
+from gensim.metrics.metric import Metric
 from gensim.metrics.results import MODEL, Evaluation
 from gensim.metrics.scores import Estimate
 
@@ -35,11 +37,11 @@ class Requirement:
     bound: float
 
     @classmethod
-    def parse(cls, text: str, metrics: Sequence[str]) -> Self:
+    def parse(cls, text: str, metrics: Sequence[Metric]) -> Self:
         """From ``metric[.value|.normalised]>=number``.
 
         Raises:
-            ConfigError: not of that form, or a metric that is not among `metrics`.
+            ConfigError: not of that form, a metric that is not among `metrics`, or the score of one that has none.
         """
         match = FORM.fullmatch(text)
         bound = None if match is None else _number(match["bound"])
@@ -48,9 +50,14 @@ class Requirement:
                 f"--require {text!r} is not of the form metric[.value|.normalised]>=number (or <=, >, <), "
                 "e.g. energy_distance_pca.normalised>=0.8"
             )
-        if match["metric"] not in metrics:
+        known = {metric.key: metric for metric in metrics}
+        if match["metric"] not in known:
             raise ConfigError(
-                f"--require {text!r}: {match['metric']!r} is not measured{nearest(match['metric'], metrics)}"
+                f"--require {text!r}: {match['metric']!r} is not measured{nearest(match['metric'], known)}"
+            )
+        if match["number"] == "normalised" and known[match["metric"]].better != "lower":
+            raise ConfigError(
+                f"--require {text!r}: only metrics that are better when lower have a normalised score; bound the value"
             )
         return cls(match["metric"], match["number"] or "value", match["comparison"], bound)
 
@@ -70,6 +77,7 @@ class Requirement:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return None if math.isnan(number) else number

@@ -28,6 +28,8 @@ Missing = Literal["no_change"]
 """A row whose cells may stand for those that a prediction lacks."""
 TRUTH_CELLS = "truth_cells"
 """In the provenance of an evaluation of files: digest of the names of the real cells that were scored."""
+SPACE = "metric_space"
+"""In the same place: digest of the genes and principal components that distances were taken in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The space in which populations are compared: principal components of training cells, fixed once per run."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,13 @@ class MetricSpace:
         if x.ndim != 2 or x.shape[1] != len(self.genes):
             raise DataError(f"cells have shape {x.shape}; {len(self.genes)} genes in the order of the run are needed")
         return self.components.project(x)
+
+    @property
+    def digest(self) -> str:
+        """Of genes and components: distances of two evaluations are comparable where both have the same."""
+        made = hashlib.blake2b(json.dumps(self.genes).encode(), digest_size=16)
+        made.update(np.ascontiguousarray(self.components.components, dtype="<f4").data)
+        return made.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, with the genes in its metadata."""
