@@ -398,7 +398,7 @@ def test_control_cells_must_be_there_once(tmp_path, refused):
 
 def test_labels_that_do_not_name_a_condition_are_refused(refused):
     contexts = pd.DataFrame({"condition": ["control", "A | x", "A | y"], "perturbation": ["non-targeting", "A", "A"]})
-    refused(r"'A' stands for 'A \| [xy]', 'A \| [xy]', .*one context and dose", conditions=contexts)
+    refused(r"'A' stands for 'A \| [xy]', 'A \| [xy]', .*one context, dose and time", conditions=contexts)
     refused("has no obs column 'gene'.*--perturbation-column", {"perturbation_column": "gene"})
     gap = CHALLENGE.assign(perturbation=["non-targeting", None, "A+B"])
     first = f"cell_{int(np.argmax(cells()[2] == 1)):07d}"

@@ -285,7 +285,7 @@ def test_a_small_group_repeats_its_cells_evenly():
 
 
 def test_a_condition_without_controls_is_refused():
-    with pytest.raises(DataError, match="no control cells"):
+    with pytest.raises(DataError, match="no training cells to start from: no controls"):
         make_groups(np.array([0, 1]), np.array([0, -1]), np.array([0, 0]), np.arange(2), controls=[0])
 
 
