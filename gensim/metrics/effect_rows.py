@@ -19,20 +19,14 @@ from gensim.metrics.effects import (
     spearman_delta,
 )
 from gensim.metrics.metric import ConditionMetric
+from gensim.metrics.scales import CORRELATION, DISTANCE, UNIT
 
 TOP = (20, 50, 100)
 CANCEL = "both against the same controls, which cancel"
 NOISE = "the sampling noise of both means adds to it, so more predicted cells may pass a replicate"
 APART = "the two effects share no control cell's noise"
-UNIT = "log1p CP10k"
-ERROR: dict[str, Any] = {"better": "lower", "range": (0.0, math.inf), "identical": 0.0, "space": "genes"}
-CORRELATION: dict[str, Any] = {
-    "better": "higher",
-    "range": (-1.0, 1.0),
-    "identical": 1.0,
-    "unit": "1",
-    "space": "genes",
-}
+ERROR = DISTANCE | {"space": "genes"}
+ALIKE = CORRELATION | {"space": "genes"}
 Vector = NDArray[np.float64]
 EffectMetric = Callable[[Vector, Vector], float]
 
@@ -87,7 +81,7 @@ def _top_rows(n: int) -> Iterator[ConditionMetric]:
             name=f"{what} correlation of effects (delta) {genes}; {APART}",
             function=_of_top_genes(metric, _deltas, n),
             source="GEARS, Roohani et al. 2023, Nature Biotechnology (there of other top genes)",
-            **CORRELATION,
+            **ALIKE,
         )
 
 
@@ -126,7 +120,7 @@ EFFECT = (
         of_means=pearson_delta,
         against_controls=True,
         source="Pearson correlation of pseudobulk effects",
-        **CORRELATION,
+        **ALIKE,
     ),
     ConditionMetric(
         key="spearman_delta",
@@ -135,7 +129,7 @@ EFFECT = (
         of_means=spearman_delta,
         against_controls=True,
         source="Spearman correlation of pseudobulk effects",
-        **CORRELATION,
+        **ALIKE,
     ),
     ConditionMetric(
         key="r2_delta",
@@ -144,7 +138,7 @@ EFFECT = (
         of_means=r2_delta,
         against_controls=True,
         source="Coefficient of determination of pseudobulk effects",
-        **CORRELATION | {"range": (-math.inf, 1.0)},
+        **ALIKE | {"range": (-math.inf, 1.0)},
     ),
     ConditionMetric(
         key="pearson2_delta",
@@ -153,14 +147,14 @@ EFFECT = (
         of_means=pearson_squared_delta,
         against_controls=True,
         source="Squared correlation of pseudobulk effects",
-        **CORRELATION | {"range": (0.0, 1.0)},
+        **ALIKE | {"range": (0.0, 1.0)},
     ),
     ConditionMetric(
         key="pearson_systema",
         name="Pearson correlation of differences from the average training perturbation of the context, all genes",
         function=_systema,
         source="Systema, Viñas Torné et al. 2025, Nature Biotechnology",
-        **CORRELATION,
+        **ALIKE,
     ),
     *(row for n in TOP for row in _top_rows(n)),
 )

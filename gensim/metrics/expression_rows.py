@@ -3,19 +3,19 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from gensim.metrics import challenge_2026, expression_agreement
 from gensim.metrics.challenge_2026 import Table2026
 from gensim.metrics.comparison import Comparison
 from gensim.metrics.differential_expression import DifferentialExpression, des
 from gensim.metrics.metric import ConditionMetric
+from gensim.metrics.scales import SHARE
 from gensim.types import IntArray
 
 TESTED = "Wilcoxon rank-sum against controls, Benjamini-Hochberg 0.05"
 TESTED_2026 = f"{TESTED} over the genes above 5 counts per million, without the perturbed gene"
 CHANCE = "the no-change row is the share of significant genes"
-SHARE: dict[str, Any] = {"better": "higher", "range": (0.0, 1.0), "identical": 1.0, "unit": "1", "space": "genes"}
+OF_GENES = SHARE | {"space": "genes"}
 CELL_EVAL = "cell-eval, Adduri et al. 2025"
 IN_SILICO = "Zhu, Long et al."
 SUITE = "Virtual Cell Challenge 2026, The vcc2026 metric suite, section"
@@ -37,28 +37,28 @@ EXPRESSION = (
         "largest |log2 fold change|; the test has less power on fewer cells, in a replicate too",
         function=_tables(des),
         source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
-        **SHARE,
+        **OF_GENES,
     ),
     ConditionMetric(
         key="de_recall",
         name=f"Share of the significant genes of the real cells ({TESTED}) that are significant in the predicted cells",
         function=_tables(expression_agreement.significant_recall),
         source=CELL_EVAL,
-        **SHARE,
+        **OF_GENES,
     ),
     ConditionMetric(
         key="de_direction_match",
         name=f"Share of the significant genes of the real cells ({TESTED}) whose predicted fold change has their sign",
         function=_tables(expression_agreement.direction_match),
         source=CELL_EVAL,
-        **SHARE,
+        **OF_GENES,
     ),
     ConditionMetric(
         key="de_spearman_lfc",
         name=f"Spearman correlation of log2 fold changes over the significant genes of the real cells ({TESTED})",
         function=_tables(expression_agreement.spearman_fold_changes),
         source=CELL_EVAL,
-        **SHARE | {"range": (-1.0, 1.0)},
+        **OF_GENES | {"range": (-1.0, 1.0)},
     ),
     ConditionMetric(
         key="auprc_lfc",
@@ -66,7 +66,7 @@ EXPRESSION = (
         f"the predicted |log2 fold change|; {CHANCE}",
         function=_tables(expression_agreement.auprc_of_fold_changes),
         source=IN_SILICO,
-        **SHARE,
+        **OF_GENES,
     ),
     ConditionMetric(
         key="auprc_fdr",
@@ -74,7 +74,7 @@ EXPRESSION = (
         f"the predicted false discovery rate; {CHANCE}",
         function=_tables(expression_agreement.auprc_of_rates),
         source=CELL_EVAL,
-        **SHARE,
+        **OF_GENES,
     ),
     *(
         ConditionMetric(
@@ -83,7 +83,7 @@ EXPRESSION = (
             f"fold change| at a recall of {recall} % or above; {CHANCE}",
             function=_tables(partial(expression_agreement.precision_at_recall, recall=recall / 100)),
             source=IN_SILICO,
-            **SHARE,
+            **OF_GENES,
         )
         for recall in (25, 50, 75)
     ),
@@ -93,7 +93,7 @@ EXPRESSION = (
         f"the real cells, of which n_real are significant ({TESTED_2026})",
         function=_tables_2026(challenge_2026.direction_fidelity),
         source=f"{SUITE} 3",
-        **SHARE,
+        **OF_GENES,
     ),
     ConditionMetric(
         key="direction_reach",
@@ -101,14 +101,14 @@ EXPRESSION = (
         f"which at least 0.9 have the right direction ({TESTED_2026})",
         function=_tables_2026(challenge_2026.direction_reach),
         source=f"{SUITE} 4",
-        **SHARE,
+        **OF_GENES,
     ),
     ConditionMetric(
         key="de_jaccard",
         name=f"Jaccard index of the significant genes of both sides ({TESTED_2026}); 1 where there are none",
         function=_tables_2026(challenge_2026.significant_jaccard),
         source=f"{SUITE} 5",
-        **SHARE,
+        **OF_GENES,
     ),
     ConditionMetric(
         key="lfc_nmae",

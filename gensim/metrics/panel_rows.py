@@ -5,6 +5,7 @@ from functools import partial
 from gensim.metrics.discrimination import centroid_accuracy, pds, pds_2026, rank_of_prediction
 from gensim.metrics.macro_f1 import macro_f1
 from gensim.metrics.panel import PanelMetric, PooledMetric
+from gensim.metrics.scales import LOSS, SHARE
 
 PANEL = (
     PanelMetric(
@@ -13,24 +14,18 @@ PANEL = (
         "L1 distance to the predicted mean, genes perturbed by the condition left out",
         takes="mean",
         function=partial(pds, distance="cityblock"),
-        better="higher",
-        range=(0.0, 1.0),
-        identical=1.0,
-        unit="1",
         space="genes",
         source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
+        **SHARE,
     ),
     PanelMetric(
         key="pds_l2",
         name="Perturbation discrimination score by L2 distance to the predicted mean, else as pds_l1",
         takes="mean",
         function=partial(pds, distance="euclidean"),
-        better="higher",
-        range=(0.0, 1.0),
-        identical=1.0,
-        unit="1",
         space="genes",
         source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
+        **SHARE,
     ),
     PanelMetric(
         key="pds_cosine",
@@ -38,12 +33,9 @@ PANEL = (
         "share no control cell's noise",
         takes="delta",
         function=partial(pds, distance="cosine"),
-        better="higher",
-        range=(0.0, 1.0),
-        identical=1.0,
-        unit="1",
         space="genes",
         source="Virtual Cell Challenge 2025, Roohani et al. 2025, Cell 188",
+        **SHARE,
     ),
     PanelMetric(
         key="pds_cosine_2026",
@@ -51,12 +43,9 @@ PANEL = (
         "log(1 + 5e4 share), cells weighted equally; ties share their average rank; the two effects share no control",
         takes="delta_2026",
         function=pds_2026,
-        better="higher",
-        range=(0.0, 1.0),
-        identical=1.0,
-        unit="1",
         space="genes",
         source="Virtual Cell Challenge 2026, The vcc2026 metric suite, section 1",
+        **SHARE,
     ),
     PanelMetric(
         key="rank",
@@ -64,12 +53,9 @@ PANEL = (
         "divided by their number less one; ties share their average position",
         takes="mean",
         function=rank_of_prediction,
-        better="lower",
-        range=(0.0, 1.0),
-        identical=0.0,
-        unit="1",
         space="genes",
         source="PerturBench, Wu et al. 2024",
+        **LOSS,
     ),
     PanelMetric(
         key="centroid_accuracy",
@@ -77,12 +63,9 @@ PANEL = (
         "own one's, Euclidean",
         takes="mean",
         function=centroid_accuracy,
-        better="higher",
-        range=(0.0, 1.0),
-        identical=1.0,
-        unit="1",
         space="genes",
         source="Systema, Viñas Torné et al. 2025, Nature Biotechnology",
+        **SHARE,
     ),
 )
 POOLED = (
@@ -92,11 +75,8 @@ POOLED = (
         "than 30 cells, mean over the classes that a gene has, then over genes; one value for all conditions",
         takes="response_classes",
         function=macro_f1,
-        better="higher",
-        range=(0.0, 1.0),
-        identical=1.0,
-        unit="1",
         space="genes",
         source="Cole et al. 2026",
+        **SHARE,
     ),
 )
