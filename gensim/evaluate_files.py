@@ -8,21 +8,18 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from gensim.baselines.embedding_bounds import embedding_bounds
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import DataConfig
-from gensim.data.batches import batches_of
 from gensim.data.cell_file import CellFile
-from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
+from gensim.data.cell_source import FileCells, cell_source_from_file
 from gensim.data.screen import Screen, load_screen
 from gensim.errors import DataError, listing
-from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
-from gensim.metrics.report import write_report
-from gensim.metrics.results import SPACE, TRUTH_CELLS, Evaluation, Missing
+from gensim.metrics.results import Evaluation, Missing
 from gensim.metrics.space import MetricSpace
-from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.mean_effects import fit_mean_effects
 from gensim.provenance import software
+from gensim.scoring import Asked, Known, not_trained_on, score, write
 from gensim.types import first_difference
 
 log = logging.getLogger("gensim")
@@ -73,7 +70,9 @@ def evaluate_files(
 
     def source(path: Path) -> FileCells:
         opened = replace(cell_source_from_file(path, data, genes), over_genes=True)
-        return opened if screen is None or path == cells else _not_trained_on(opened, screen, notes)
+        if screen is None or path == cells:
+            return opened
+        return not_trained_on(opened, screen.cells.tolist(), notes)
 
     real = source(truth)
     started_from = real if controls is None else source(controls)
@@ -83,37 +82,16 @@ def evaluate_files(
             f"{str(where)!r} has no control cells (label {data.control_label!r} in {data.perturbation_column!r}) that "
             "training does not have; give some by --controls"
         )
-    effects = maps = None
     if screen is None:
-        space = MetricSpace.fit(_finite(real), genes)
+        known = Known(MetricSpace.fit(_finite(real), genes))
         notes.append("principal components of the real cells themselves, as no training cells were given (--train)")
     else:
-        space, effects, maps = _fitted(screen)
-    batches, why = batches_of(real, started_from, data.batch_column)
-    if why is not None and data.batch_column is not None:
-        notes.append(f"batches: {why}")
-    bounds, of_bounds = embedding_bounds(effects, real, started_from, seed)
-    notes += of_bounds
-    inputs = EvaluationInputs(source(cells), real, started_from, space, effects, maps, bounds, batches)
-    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
-    target = out or cells.with_name(f"{cells.stem}.evaluation")
-    files = {"cells": cells, "truth": truth, "controls": controls, "train": train}
-    named = {name: str(path) for name, path in files.items() if path is not None}
-    digests = {TRUTH_CELLS: names_digest(real), SPACE: space.digest}
-    write_report(evaluation, target, {**software(), **named, **digests}, notes)
-    return evaluation, target
-
-
-def _not_trained_on(cells: FileCells, screen: Screen, notes: list[str]) -> FileCells:
-    """Without those of the training cells' names; `notes` gets a line where there are such."""
-    left, n = leave_out(cells, screen.cells.tolist())
-    if n:
-        gone = [c.label for c in cells.conditions if c not in left.conditions]
-        lost = f"; nothing is left of {listing(gone)}" if gone else ""
-        said = f"{n} cells of {str(cells.file.path)!r} have names of training cells and are left out{lost}"
-        log.info("%s", said)
-        notes.append(said)
-    return left
+        known = _fitted(screen)
+    asked = Asked(out, seed, metrics, missing)
+    evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
+    others = {"truth": truth, "controls": controls, "train": train}
+    named = {name: str(path) for name, path in others.items() if path is not None}
+    return evaluation, write(evaluation, cells, real, known.space, asked, {**software(), **named}, [*notes, *of_rows])
 
 
 def _genes(paths: Sequence[Path], common: bool) -> tuple[tuple[str, ...], bool]:
@@ -148,13 +126,13 @@ def _training_cells(path: Path, data: DataConfig, genes: tuple[str, ...]) -> Scr
     return replace(selected, library_size=totals)
 
 
-def _fitted(screen: Screen) -> tuple[MetricSpace, MeanEffects, GaussianMaps]:
+def _fitted(screen: Screen) -> Known:
     """What is known of training cells."""
     x, rows = screen.log1p_cp10k(), np.arange(len(screen))
     space = MetricSpace.fit(x, screen.genes)
     of_cells = (screen.condition_of, screen.conditions, rows)
     effects = fit_mean_effects(lambda cells: x[cells].toarray(), *of_cells)
-    return space, effects, GaussianMaps.fit(lambda cells: space.project(x[cells]), *of_cells)
+    return Known(space, effects, GaussianMaps.fit(lambda cells: space.project(x[cells]), *of_cells))
 
 
 def _finite(cells: FileCells) -> sparse.csr_matrix:

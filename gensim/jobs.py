@@ -16,24 +16,21 @@ from accelerate.state import AcceleratorState
 
 from gensim import build
 from gensim.atomic import atomic_path, write_json
-from gensim.baselines.embedding_bounds import embedding_bounds
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
-from gensim.data.batches import batches_of
-from gensim.data.cell_source import FileCells, cell_source_from_file, leave_out, names_digest
+from gensim.data.cell_source import FileCells, cell_source_from_file
 from gensim.data.pairs import PairSampler, make_groups
 from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
 from gensim.errors import CheckpointError, ConfigError, StoreError
-from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.catalogue import DEFAULT, Metric
-from gensim.metrics.report import write_report
-from gensim.metrics.results import REGRESSIONS, SPACE, TRUTH_CELLS, Evaluation, Missing
+from gensim.metrics.results import REGRESSIONS, Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import Chosen, choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
+from gensim.scoring import Asked, Known, not_trained_on, score, write
 from gensim.simulator import Simulator
 from gensim.solvers.base import Solver
 from gensim.store import CellStore
@@ -284,41 +281,23 @@ def evaluate_cells(
     def source(path: Path) -> FileCells:
         return cell_source_from_file(path, data.model_copy(update={"layer": None}), space.genes)
 
-    real = source(truth or folder.held_out)
+    notes: list[str] = []
     used = read_used_cells(run)
-    real, n_left_out = leave_out(real, used)
-    left_out = f"{n_left_out} cells of {str(truth)!r} were used in training and are left out"
-    if n_left_out:
-        log.info("%s", left_out)
+    real, started_from = (not_trained_on(source(path or folder.held_out), used, notes) for path in (truth, controls))
     effects, codebook = MeanEffects.load(folder.prepared / IN_GENES), folder.sampling_codebook()
     regressions = _regressions(codebook, effects, real.conditions)
-    started_from = leave_out(source(controls or folder.held_out), used)[0]
-    batches, why = batches_of(real, started_from, data.batch_column)
-    bounds, of_bounds = embedding_bounds(effects, real, started_from, seed)
-    inputs = EvaluationInputs(
-        prediction=source(cells),
-        truth=real,
-        controls=started_from,
-        space=space,
-        effects=effects,
-        maps=GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS),
-        regressions={row: informed for row, (informed, _) in regressions.items()} | bounds,
-        batches=batches,
-    )
-    evaluation = evaluate(inputs, seed, metrics=metrics, pictures=True, missing=missing)
-    target = out or cells.with_name(f"{cells.stem}.evaluation")
-    notes = [
-        *([left_out] if n_left_out else []),
+    informed = {row: informed for row, (informed, _) in regressions.items()}
+    known = Known(space, effects, GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS), informed)
+    asked = Asked(out, seed, metrics, missing)
+    evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
+    notes += [
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
         _reconstruction_note(folder),
-        *of_bounds,
-        *([] if why is None or data.batch_column is None else [f"batches: {why}"]),
+        *of_rows,
         *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
     ]
     of_run = {"run": str(run), "run_seed": config.seed, "split": config.split.model_dump(mode="json")}
-    of_cells = {"cells": str(cells), TRUTH_CELLS: names_digest(real), SPACE: space.digest}
-    write_report(evaluation, target, {**provenance, **of_run, **of_cells}, notes)
-    return evaluation, target
+    return evaluation, write(evaluation, cells, real, space, asked, {**provenance, **of_run}, notes)
 
 
 def _regressions(

@@ -14,7 +14,7 @@ FLOORS = [
         "provenance", "metrics.distances", "metrics.pairs", "count_grid",
     ]),
     ("domain", ["data", "perturbations", "embed", "autoencoder", "transport", "baselines", "metrics"]),
-    ("jobs", ["training", "simulate", "decoding", "evaluate", "evaluate_files", "export"]),
+    ("jobs", ["training", "simulate", "decoding", "evaluate", "evaluate_files", "scoring", "export"]),
     ("wiring", ["build", "simulator", "jobs", "cli"]),
 ]  # fmt: skip
 ONLY_HOME = {
