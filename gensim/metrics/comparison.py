@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from gensim.errors import NotComputable
 from gensim.metrics.challenge_2026 import Table2026, bulk
-from gensim.metrics.differential_expression import DifferentialExpression, corrected, rank_sum_p
+from gensim.metrics.differential_expression import DifferentialExpression, corrected
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.pairs import Sample
+from gensim.metrics.rank_sum import rank_sum_p
 from gensim.metrics.response_classes import response_classes
 from gensim.types import FloatArray, IntArray
 

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, mannwhitneyu
+from scipy.stats import false_discovery_control
 
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import NotComputable
+from gensim.metrics.rank_sum import rank_sum_p
 from gensim.seeding import numpy_generator
-from gensim.types import Condition, FloatArray, blocks
+from gensim.types import Condition, FloatArray
 
 FALSE_DISCOVERY_RATE = 0.05
-GENES_AT_ONCE = 512
 NO_GENE = "no gene is differentially expressed in the real cells"
 
 
@@ -60,17 +60,6 @@ def differential_expression(x: FloatArray, controls: FloatArray) -> Differential
     Source: Virtual Cell Challenge 2025 (Roohani et al. 2025, Cell 188); Benjamini and Hochberg 1995, JRSS B 57.
     """
     return corrected(rank_sum_p(x, controls), x, controls)
-
-
-def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
-    """(G,) p of the test of `differential_expression`, with its arguments and errors, before the correction."""
-    if not (len(x) and len(controls)):
-        raise NotComputable(f"a test of {len(x)} cells against {len(controls)} control cells needs cells on both sides")
-    p = np.empty(x.shape[1])
-    for genes in blocks(x.shape[1], GENES_AT_ONCE):
-        pair = [cells[:, genes].astype(np.float64) for cells in (x, controls)]  # SciPy's p has the cells' precision
-        p[genes] = mannwhitneyu(*pair, method="asymptotic", axis=0).pvalue
-    return p
 
 
 def corrected(p: NDArray[np.float64], x: FloatArray, controls: FloatArray) -> DifferentialExpression:
