@@ -1,7 +1,8 @@
 """The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,14 @@ from gensim.metrics.results import (
     summarise,
 )
 from gensim.metrics.space import MetricSpace
+from gensim.parallel import in_threads
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import derive, numpy_generator
 from gensim.types import Condition, FloatArray, IntArray, first_difference
 
 FEWEST_FOR_REPLICATE = 4
+CONTEXTS_IN_MEMORY = 8
+"""Whose control cells are kept, read once for all conditions of a context that are scored near one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ def evaluate(
     metrics: Sequence[Metric] = DEFAULT,
     pictures: bool = False,
     missing: Missing | None = None,
+    workers: int | None = None,
 ) -> Evaluation:
     """Metrics of the catalogue, for every condition of the truth, for every row.
 
@@ -127,6 +132,8 @@ def evaluate(
         missing: what stands for the prediction of conditions that it lacks: `no_change`, the very cells of that row, as
             many as real cells at most, so that a model is not better for leaving out what is hard; None: they are not
             scored. Correlations of effects have no value there, as no change has none.
+        workers: conditions that are scored at once, in threads; None for as many as there are cores, at most 8. Values
+            do not depend on it.
 
     Returns:
         Values or reasons, averages with intervals, scores. Conditions that were not predicted (unless something stands
@@ -143,9 +150,14 @@ def evaluate(
     scored, not_scored, warnings = _match(inputs, missing)
     controls = ControlMeans(inputs.controls, seed, n_repeats)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
-    drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored]
-    measure_panels([draft.member for draft in drafts], of_panels, REAL, ROWS, n_repeats)
-    results = tuple(draft.result(metrics) for draft in drafts)
+    tested = lru_cache(CONTEXTS_IN_MEMORY)(partial(ControlCells, inputs.controls, seed=seed, max_cells=max_cells))
+
+    def draft(condition: Condition) -> _Draft:
+        return _score(inputs, condition, controls, tested, seed, n_repeats, max_cells, metrics, pictures)
+
+    drafts = in_threads(draft, scored, workers)
+    measure_panels([found.member for found in drafts], of_panels, REAL, ROWS, n_repeats)
+    results = tuple(found.result(metrics) for found in drafts)
     groups = tuple(_with_pooled(group, drafts, metrics, n_repeats) for group in summarise(results, seed))
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
@@ -231,6 +243,7 @@ def _score(
     inputs: EvaluationInputs,
     condition: Condition,
     controls: ControlMeans,
+    tested: Callable[[Condition], ControlCells],
     seed: int,
     n_repeats: int,
     max_cells: int,
@@ -250,7 +263,7 @@ def _score(
     control_rows = draw_rows(found["controls"], n_predicted, generator)
     real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
     real_scores = inputs.space.project(real)
-    tested_against = ControlCells(inputs.controls, condition.control, seed, max_cells)
+    tested_against = tested(condition.control)
     rows = dict(_fixed_rows(inputs, condition, controls, tested_against.whole, predicted_rows, control_rows))
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))

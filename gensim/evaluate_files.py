@@ -40,6 +40,7 @@ def evaluate_files(
     seed: int = 0,
     metrics: Sequence[Metric] = DEFAULT,
     missing: Missing | None = None,
+    workers: int | None = None,
 ) -> tuple[Evaluation, Path]:
     """Score predicted against real cells and write the report.
 
@@ -54,6 +55,7 @@ def evaluate_files(
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.h5ad``.
         metrics: those of the catalogue that are asked for.
         missing: what stands for conditions that were not predicted; None: they are not scored.
+        workers: conditions that are scored at once; see `gensim.evaluate.evaluate`.
 
     Returns:
         The evaluation, and the folder of the report.
@@ -87,7 +89,7 @@ def evaluate_files(
         notes.append("principal components of the real cells themselves, as no training cells were given (--train)")
     else:
         known = _fitted(screen)
-    asked = Asked(out, seed, metrics, missing)
+    asked = Asked(out, seed, metrics, missing, workers)
     evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
     others = {"truth": truth, "controls": controls, "train": train}
     named = {name: str(path) for name, path in others.items() if path is not None}

@@ -1,11 +1,11 @@
 """What a metric is a function of: the real and the predicted cells of one condition."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.computed_once import computed_once
 from gensim.errors import NotComputable
 from gensim.metrics.challenge_2026 import Table2026, bulk
 from gensim.metrics.differential_expression import DifferentialExpression, corrected
@@ -35,15 +35,15 @@ class Side:
     control_mean: NDArray[np.float64] | None
     controls: FloatArray
 
-    @cached_property
+    @computed_once
     def marginals(self) -> GeneMarginals:
         return GeneMarginals.of(self.x)
 
-    @cached_property
+    @computed_once
     def in_pca(self) -> Sample:
         return Sample(self.scores)
 
-    @cached_property
+    @computed_once
     def in_genes(self) -> Sample:
         return Sample(self.x, block=GENES_BLOCK)
 
@@ -51,36 +51,36 @@ class Side:
     def mean(self) -> NDArray[np.float64]:
         return self.marginals.mean
 
-    @cached_property
+    @computed_once
     def delta(self) -> NDArray[np.float64]:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return self.marginals.mean - self.control_mean
 
-    @cached_property
+    @computed_once
     def delta_2026(self) -> NDArray[np.float64]:
         """Difference of bulk profiles of the Virtual Cell Challenge of 2026."""
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return bulk(self.x) - bulk(self.controls)
 
-    @cached_property
+    @computed_once
     def response_classes(self) -> NDArray[np.float64]:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return response_classes(self.marginals, GeneMarginals.of(self.controls))
 
-    @cached_property
+    @computed_once
     def rank_sum_p(self) -> NDArray[np.float64]:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return rank_sum_p(self.x, self.controls)
 
-    @cached_property
+    @computed_once
     def differential_expression(self) -> DifferentialExpression:
         return corrected(self.rank_sum_p, self.x, self.controls)
 
-    @cached_property
+    @computed_once
     def tested_2026(self) -> Table2026:
         return Table2026.of(self.rank_sum_p, self.x, self.controls)
 

@@ -1,5 +1,7 @@
 """Mean control expression of a context, whole and in halves, as the baseline of effects."""
 
+from threading import Lock
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ class ControlMeans:
     def __init__(self, source: CellSource, seed: int, n_repeats: int) -> None:
         self.source, self.seed, self.n_repeats = source, seed, n_repeats
         self.known: dict[Condition, tuple[Mean, list[tuple[Mean, Mean]]]] = {}
+        self.lock = Lock()
 
     def whole(self, control: Condition) -> Mean:
         """The mean of all control cells of the condition `control`."""
@@ -35,8 +38,9 @@ class ControlMeans:
         return pairs[repeat] if pairs else (None, None)
 
     def _of(self, control: Condition) -> tuple[Mean, list[tuple[Mean, Mean]]]:
-        if control not in self.known:
-            self.known[control] = self._measure(control)
+        with self.lock:  # conditions of one context ask for the same at once
+            if control not in self.known:
+                self.known[control] = self._measure(control)
         return self.known[control]
 
     def _measure(self, control: Condition) -> tuple[Mean, list[tuple[Mean, Mean]]]:

@@ -70,4 +70,4 @@ def _p(bits: NDArray[np.int64], n: int, m: int) -> NDArray[np.float64]:
     deviation = np.sqrt(n * m / 12 * (total + 1 - ties / (total * max(1, total - 1))))
     with np.errstate(divide="ignore"):
         z = (np.maximum(u, n * m - u) - n * m / 2 - 0.5) / deviation
-    return np.minimum(2 * ndtr(-z), 1.0)
+    return np.asarray(np.minimum(2 * ndtr(-z), 1.0))
