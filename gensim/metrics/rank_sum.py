@@ -7,21 +7,23 @@ from scipy.special import ndtr
 from gensim.errors import NotComputable
 from gensim.types import FloatArray, blocks
 
+Vector = NDArray[np.float64]
 ELEMENTS_AT_ONCE = 2**16
-"""0.5 MiB of float64, which stays in the cache of a core from the sort to the sums."""
+"""At most 0.5 MiB of keys, which stay in the cache of a core from the sort to the sums."""
 
 
 def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
     """(G,) two-sided p of cells against control cells, by the normal approximation.
 
-    U = R - n (n + 1) / 2,   z = ( max(U, n m - U) - n m / 2 - 1/2 ) / s,   p = 2 Phi(-z), at most 1
+    U = sum_x (rank - 1/2 ties with controls) - n (n + 1) / 2
+    z = ( max(U, n m - U) - n m / 2 - 1/2 ) / s,   p = 2 Phi(-z), at most 1
     s^2 = n m / 12 ( n + m + 1 - sum_ties (t^3 - t) / ((n + m)(n + m - 1)) )
 
-    with R the sum of the ranks of x among all cells, where equal values share their average rank; 1/2 corrects for
-    continuity, the sum over runs of t equal values for ties. A gene that is the same in all cells has p = 1.
+    with ranks among all cells, in which a value of x comes after equal ones of controls; 1/2 corrects for continuity,
+    the sum over runs of t equal values for ties. A gene that is the same in all cells has p = 1.
 
-    Which population a value is from stands in the lowest bit of its float64, which a float32 leaves empty, so that
-    values are sorted without an index beside them.
+    Values are sorted as integers, whose lowest bit says which population they are from, so that no index is sorted
+    beside them. Zeros, most of the ties of single cells, are counted and not searched for.
 
     Args:
         x: (n, G) finite; compared as float32.
@@ -31,43 +33,57 @@ def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
         NotComputable: no cells on a side.
 
     Source: Mann and Whitney 1947, Ann. Math. Stat. 18; as `scipy.stats.mannwhitneyu(method="asymptotic")`, in a
-    tenth of its time.
+    fifteenth of its time.
     """
     n, m = len(x), len(controls)
     if not (n and m):
         raise NotComputable(f"a test of {n} cells against {m} control cells needs cells on both sides")
-    p = np.empty(x.shape[1])
-    for genes in blocks(x.shape[1], max(1, ELEMENTS_AT_ONCE // (n + m))):
-        p[genes] = _p(_sorted(x[:, genes], controls[:, genes]), n, m)
-    return p
-
-
-def _sorted(x: FloatArray, controls: FloatArray) -> NDArray[np.int64]:
-    """(G, n + m) bits of all values of a gene as float64, rising, the lowest bit 1 where they are of x."""
-    values = np.empty((x.shape[1], len(x) + len(controls)))
-    values[:, : len(x)] = x.T.astype(np.float32)
-    values[:, len(x) :] = controls.T.astype(np.float32)
-    values += 0.0  # -0 and 0 are equal, and so must be their bits
-    bits = values.view(np.int64)
-    bits[:, : len(x)] |= 1
-    values.sort(axis=1)
-    return bits
-
-
-def _p(bits: NDArray[np.int64], n: int, m: int) -> NDArray[np.float64]:
-    n_genes, total = bits.shape
-    of_x = bits & 1
-    values = bits - of_x
-    begins = np.ones(bits.shape, dtype=bool)
-    np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
-    runs = np.flatnonzero(begins)
-    gene = runs // total
-    length = np.diff(runs, append=bits.size)
-    rank = runs - gene * total + (length + 1) / 2
-    rank_sum = np.bincount(gene, np.add.reduceat(of_x.ravel(), runs) * rank, n_genes)
-    ties = np.bincount(gene, length.astype(np.float64) ** 3 - length, n_genes)
-    u = rank_sum - n * (n + 1) / 2
-    deviation = np.sqrt(n * m / 12 * (total + 1 - ties / (total * max(1, total - 1))))
+    total = n + m
+    zeros, control_zeros = (np.count_nonzero(cells == 0, axis=0).astype(np.float64) for cells in (x, controls))
+    ties = zeros + control_zeros
+    equal_pairs, cubes = zeros * control_zeros, ties**3 - ties
+    rank_sum = np.empty(x.shape[1])
+    dtype = np.uint32 if min(x.min(initial=0), controls.min(initial=0)) >= 0 else np.int64
+    for genes in blocks(x.shape[1], max(1, ELEMENTS_AT_ONCE // total)):
+        keys = np.concatenate([_keys(controls[:, genes], dtype, 0), _keys(x[:, genes], dtype, 1)], axis=1)
+        keys.sort(axis=1)
+        rank_sum[genes] = (keys & 1).astype(np.float64) @ np.arange(1.0, total + 1)
+        for found, more in zip((equal_pairs, cubes), _ties_but_zeros(keys), strict=True):
+            found[genes] += more
+    u = rank_sum - equal_pairs / 2 - n * (n + 1) / 2
+    deviation = np.sqrt(n * m / 12 * (total + 1 - cubes / (total * max(1, total - 1))))
     with np.errstate(divide="ignore"):
         z = (np.maximum(u, n * m - u) - n * m / 2 - 0.5) / deviation
     return np.asarray(np.minimum(2 * ndtr(-z), 1.0))
+
+
+def _keys(cells: FloatArray, dtype: type[np.integer], of_x: int) -> NDArray[np.integer]:
+    """(G, n) integers in the order of the values, twice as far apart, and 0 or 1 more; 0 or 1 for a value of 0."""
+    values = np.ascontiguousarray(cells.T, dtype=np.float32) + np.float32(0)  # -0 becomes 0
+    bits = values.view(np.int32)
+    if dtype is np.int64:
+        bits ^= (bits >> 31) & np.int32(2**31 - 1)  # the more negative, the larger are bits without their sign
+    return bits.astype(dtype) * 2 + of_x
+
+
+def _ties_but_zeros(keys: NDArray[np.integer]) -> tuple[Vector, Vector]:
+    """(G,) sums over runs of equal values other than 0: pairs of an x with an equal control, and t^3 - t."""
+    n_genes, total = keys.shape
+    values = keys >> 1
+    equal = values[:, 1:] == values[:, :-1]
+    equal &= values[:, 1:] != 0
+    pairs = np.flatnonzero(equal)
+    if not len(pairs):
+        return np.zeros(n_genes), np.zeros(n_genes)
+    gene = pairs // (total - 1)
+    starts = np.flatnonzero((np.diff(pairs, prepend=-2) > 1) | (pairs % (total - 1) == 0))
+    length = np.diff(starts, append=len(pairs)) + 1.0
+    of_x = (keys.ravel() & 1).astype(np.float64)
+    later = of_x[pairs + gene + 1]  # of each pair; the first value of a run is in none of them
+    n_x = np.add.reduceat(later, starts) + of_x[(pairs + gene)[starts]]
+    of_run = gene[starts]
+    equal_pairs, cubes = (
+        np.bincount(of_run, weights, n_genes).astype(np.float64)
+        for weights in (n_x * (length - n_x), length**3 - length)
+    )
+    return equal_pairs, cubes
