@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
+from gensim.metrics.distribution_rows import DISTRIBUTION
 from gensim.metrics.experimental_error import ExperimentalError, experimental_error
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.measured import Measured
@@ -150,10 +152,13 @@ def evaluate(
     scored, not_scored, warnings = _match(inputs, missing)
     controls = ControlMeans(inputs.controls, seed, n_repeats)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
+    distances = any(metric in DISTRIBUTION for metric in metrics)
+    if distances:
+        import_module("torch")  # before there are threads, each of which is to have one core
     tested = lru_cache(CONTEXTS_IN_MEMORY)(partial(ControlCells, inputs.controls, seed=seed, max_cells=max_cells))
 
     def draft(condition: Condition) -> _Draft:
-        return _score(inputs, condition, controls, tested, seed, n_repeats, max_cells, metrics, pictures)
+        return _score(inputs, condition, controls, tested, seed, n_repeats, max_cells, metrics, pictures, distances)
 
     drafts = in_threads(draft, scored, workers)
     measure_panels([found.member for found in drafts], of_panels, REAL, ROWS, n_repeats)
@@ -249,6 +254,7 @@ def _score(
     max_cells: int,
     metrics: Sequence[Metric],
     pictures: bool,
+    distances: bool,
 ) -> _Draft:
     """All rows of one condition, and all metrics but those of panels."""
     generator = numpy_generator(seed, "evaluate", condition.key)
@@ -265,7 +271,7 @@ def _score(
     real_scores = inputs.space.project(real)
     tested_against = tested(condition.control)
     rows = dict(_fixed_rows(inputs, condition, controls, tested_against.whole, predicted_rows, control_rows))
-    sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
+    sigma2 = median_squared_distance(real_scores) if distances and len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
     centroid = _training_centroid(inputs.effects, condition.control, controls)
 
