@@ -47,15 +47,15 @@ class Side:
     def in_genes(self) -> Sample:
         return Sample(self.x, block=GENES_BLOCK)
 
-    @property
+    @computed_once
     def mean(self) -> NDArray[np.float64]:
-        return self.marginals.mean
+        return np.asarray(self.x.mean(axis=0, dtype=np.float64))
 
     @computed_once
     def delta(self) -> NDArray[np.float64]:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
-        return self.marginals.mean - self.control_mean
+        return self.mean - self.control_mean
 
     @computed_once
     def delta_2026(self) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from gensim.errors import NotComputable
-from gensim.types import FloatArray, IntArray, blocks
+from gensim.types import FloatArray, blocks
 
 Vector = NDArray[np.float64]
 ELEMENTS_AT_ONCE = 2**17
@@ -40,16 +40,16 @@ def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
     if not (n and m):
         raise NotComputable(f"a test of {n} cells against {m} control cells needs cells on both sides")
     total = n + m
-    zeros, control_zeros = (np.count_nonzero(cells == 0, axis=0).astype(np.float64) for cells in (x, controls))
+    sides = [np.ascontiguousarray(cells.T, dtype=np.float32) for cells in (controls, x)]
+    control_zeros, zeros = (np.count_nonzero(side == 0, axis=1).astype(np.float64) for side in sides)
     ties = zeros + control_zeros
     equal_pairs, cubes = zeros * control_zeros, ties**3 - ties
     rank_sum = np.empty(x.shape[1])
-    not_negative = min(x.min(initial=0), controls.min(initial=0)) >= 0
+    not_negative = min(side.min(initial=0) for side in sides) >= 0
     by_zeros = np.argsort(ties, kind="stable")
     for block in blocks(x.shape[1], max(1, ELEMENTS_AT_ONCE // total)):
         genes = by_zeros[block]
-        sides = [_keys(cells, genes, k, not_negative) for k, cells in enumerate((controls, x))]
-        keys = np.concatenate(sides, axis=1)
+        keys = np.concatenate([_keys(side[genes], k, not_negative) for k, side in enumerate(sides)], axis=1)
         keys.sort(axis=1)
         # The first keys of every gene are zeros where no value is below 0; x comes after controls in them.
         left_out = int(ties[genes[0]]) if not_negative else 0
@@ -66,10 +66,9 @@ def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
     return np.asarray(np.minimum(2 * ndtr(-z), 1.0))
 
 
-def _keys(cells: FloatArray, genes: IntArray, of_x: int, not_negative: bool) -> NDArray[np.integer]:
-    """(G, n) integers in the order of the values, twice as far apart, and 0 or 1 more; 0 or 1 for a value of 0."""
-    values = np.ascontiguousarray(cells[:, genes].T, dtype=np.float32) + np.float32(0)  # -0 becomes 0
-    bits = values.view(np.int32)
+def _keys(values: FloatArray, of_x: int, not_negative: bool) -> NDArray[np.integer]:
+    """(G, n) values as integers in their order, twice as far apart and 0 or 1 more; 0 or 1 where they are 0."""
+    bits = (values + np.float32(0)).view(np.int32)  # -0 becomes 0
     if not_negative:
         return bits.view(np.uint32) * np.uint32(2) + np.uint32(of_x)
     bits ^= (bits >> 31) & np.int32(2**31 - 1)  # the more negative, the larger are bits without their sign
