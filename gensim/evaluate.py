@@ -281,7 +281,7 @@ def _score(
         )
 
     measured = Measured()
-    member = Member(condition, measured, targets)
+    member = Member(condition, measured, targets, takes)
     of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
     compared: list[tuple[IntArray, NDArray[np.float64] | None]] = []
     for repeat in range(n_repeats):
@@ -295,7 +295,7 @@ def _score(
         folds = derive(seed, "evaluate", condition.key, "comparison", repeat)
         member.keep(REAL, repeat, reference, takes_of_real)
         for row, side in rows.items():
-            member.keep(row, repeat, side, takes)
+            member.keep(row, repeat, side)
             comparison = Comparison(reference, side, sigma2, folds, targets, centroid)
             for metric in of_condition:
                 if metric.in_repeat(repeat):

@@ -1,12 +1,20 @@
 """Summed counts, the noise of their profiles, and the ratio of errors made of them: by hand and by simulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import sparse
 
+from gensim.data.cell_source import ArrayCells
 from gensim.errors import NotComputable
+from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.bulk_profiles import bulk, noisy_bulk
+from gensim.metrics.catalogue import choose
 from gensim.metrics.expression_error import mse_ratio_2026
 from gensim.metrics.panel import Panel
+from gensim.metrics.space import MetricSpace
+from gensim.types import Condition
 
 NONE = np.empty(0, dtype=np.int64)
 
@@ -62,7 +70,7 @@ def panel(real, noise, control, control_noise, predicted, own_noise, targets=Non
     n = len(real)
     parts = (np.array(real), np.array(noise)[:, None], np.array(control), np.array(control_noise)[:, None])
     of_predicted = np.hstack([np.array(predicted), np.array(own_noise)[:, None]])
-    return Panel(np.hstack(parts), of_predicted, targets or [NONE] * n, contexts or ["c"] * n)
+    return Panel(np.hstack(parts), of_predicted, targets or [NONE] * n, contexts or ())
 
 
 REAL = [[1.0, 2.0], [4.0, 0.0]]
@@ -112,6 +120,72 @@ def test_fresh_cells_of_the_truth_have_none_and_of_the_controls_one():
 
     real = np.stack([np.concatenate([noisy(rate * effect), noisy(rate)]) for effect in effects])
     for rates, expected in ((rate * effects, 0.0), (np.tile(rate, (12, 1)), 1.0)):
-        made = Panel(real, np.stack([noisy(r) for r in rates]), [NONE] * 12, ["c"] * 12)
+        made = Panel(real, np.stack([noisy(r) for r in rates]), [NONE] * 12)
         # A panel of 12 spreads by a twelfth less than its noise, which is about a tenth of the distance here.
         assert mse_ratio_2026(made) == pytest.approx(expected, abs=0.02)
+
+
+CONTROL_OF = {name: Condition((), (("line", name),)) for name in "ab"}
+CONDITIONS = [Condition((p,), (("line", name),)) for name in "ab" for p in ("P", "Q", "R")]
+
+
+def source(rng, rates, conditions, n):
+    """Poisson counts of cells whose depth varies."""
+    depth = rng.lognormal(0, 0.5, (len(conditions) * n, 1))
+    x, size = cells_of(rng.poisson(depth * np.repeat(rates, n, axis=0)) + (np.arange(40) == 39))
+    genes = tuple(f"G{i}" for i in range(40))
+    return ArrayCells(genes, tuple(conditions), np.repeat(np.arange(len(conditions)), n), x, size)
+
+
+@pytest.fixture(scope="module")
+def two_lines():
+    """Three perturbations in two lines, predicted as they are."""
+    rng = np.random.default_rng(4)
+    base = {name: rng.gamma(1.0, 5.0, 40) for name in "ab"}
+    before = np.stack([base[dict(c.context)["line"]] for c in CONDITIONS])
+    after = before * rng.lognormal(0, 0.5, before.shape)
+    truth, prediction = source(rng, after, CONDITIONS, 120), source(rng, after, CONDITIONS, 60)
+    controls = source(rng, np.stack(list(base.values())), list(CONTROL_OF.values()), 150)
+    return EvaluationInputs(prediction, truth, controls, MetricSpace.fit(sparse.csr_matrix(truth.x), truth.genes, n=4))
+
+
+def ratios(inputs):
+    return evaluate(inputs, n_repeats=2, metrics=choose(["mse_ratio_2026"])).group("all").averages
+
+
+def test_an_evaluation_has_one_ratio_of_all_conditions(two_lines):
+    found = ratios(two_lines)
+    assert found["model", "mse_ratio_2026"].n == 6
+    assert found["model", "mse_ratio_2026"].value == pytest.approx(0.0, abs=0.02)
+    assert found["replicate", "mse_ratio_2026"].value == pytest.approx(0.0, abs=0.02)
+    assert found["no_change", "mse_ratio_2026"].value == pytest.approx(1.0, abs=0.1)
+
+
+def test_without_counts_on_one_side_there_is_no_ratio(two_lines):
+    for side in ("prediction", "truth", "controls"):
+        logs = replace(getattr(two_lines, side), library_size=None)
+        found = ratios(replace(two_lines, **{side: logs}))
+        for row in ("model", "replicate", "no_change"):
+            assert "data.scale=counts" in found[row, "mse_ratio_2026"].reason
+
+
+def test_a_screen_without_effects_has_no_ratio(two_lines):
+    rng = np.random.default_rng(5)
+    rates = {name: rng.gamma(1.0, 5.0, 40) for name in "ab"}
+    truth = source(rng, np.stack([rates[dict(c.context)["line"]] for c in CONDITIONS]), CONDITIONS, 60)
+    controls = source(rng, np.stack(list(rates.values())), list(CONTROL_OF.values()), 150)
+    found = ratios(replace(two_lines, truth=truth, controls=controls))
+    assert "no more than sampling noise" in found["model", "mse_ratio_2026"].reason
+
+
+def test_deep_cells_weigh_more_in_summed_counts(two_lines):
+    """Where one side is of logarithms all cells weigh alike, and profiles are a little different."""
+    taken = []
+    (asked,) = choose(["pds_cosine_2026"])
+    remember = replace(asked, function=lambda panel, k: taken.append(panel.real[k]) or 0.0)
+    alike = replace(two_lines, prediction=replace(two_lines.prediction, library_size=None))
+    for inputs in (two_lines, alike):
+        evaluate(inputs, n_repeats=1, metrics=[remember])
+    first, second = taken[: len(taken) // 2], taken[len(taken) // 2 :]
+    assert not np.allclose(first, second, atol=1e-3)
+    assert np.corrcoef(np.ravel(first), np.ravel(second))[0, 1] > 0.9

@@ -45,8 +45,9 @@ def mse_ratio_2026(panel: Panel) -> float:
     if distance <= 0:
         raise NotComputable("real bulk profiles differ from those of control cells by no more than sampling noise")
     granted = per_gene * credit
-    for context in np.unique(panel.contexts):
-        own = np.array([name == context for name in panel.contexts])
+    contexts = np.array(panel.contexts or [""] * len(panel))
+    for context in np.unique(contexts):
+        own = contexts == context
         claim = granted[own].sum()
         if claim > 0:
             granted[own] *= min(1.0, _spread(predicted[own], weights[own]) / claim)

@@ -24,7 +24,7 @@ class Panel:
         real: (K, G) in the order of the conditions.
         predicted: (K, G).
         targets: K times the columns of the genes that the condition perturbs; empty where they are not measured.
-        contexts: K times the key of its context.
+        contexts: K times the key of its context; empty: all are of one.
     """
 
     real: Vector

@@ -24,16 +24,17 @@ class Member:
         condition: which.
         measured: where its values go.
         targets: columns of the genes that it perturbs.
+        takes: which vectors to keep.
     """
 
-    def __init__(self, condition: Condition, measured: Measured, targets: IntArray) -> None:
-        self.condition, self.measured, self.targets = condition, measured, targets
+    def __init__(self, condition: Condition, measured: Measured, targets: IntArray, takes: Iterable[Vectors]) -> None:
+        self.condition, self.measured, self.targets, self.takes = condition, measured, targets, frozenset(takes)
         self.vectors: dict[Place, Vector] = {}
         self.reasons: dict[Place, str] = {}
 
-    def keep(self, row: str, repeat: int, side: Side, takes: Iterable[Vectors]) -> None:
-        """Keep these vectors of a side."""
-        for name in takes:
+    def keep(self, row: str, repeat: int, side: Side, takes: Iterable[Vectors] | None = None) -> None:
+        """Keep the vectors of a side, or others of it than `takes` of the member."""
+        for name in self.takes if takes is None else takes:
             try:
                 self.vectors[name, row, repeat] = getattr(side, name)
             except NotComputable as error:
