@@ -105,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
         help="score conditions that were not predicted as if control cells had been (default: only list them)",
     )
     evaluate.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="conditions scored at once, each with its cells in memory (default: the cores, at most 8)",
+    )
+    evaluate.add_argument(
         "--require",
         action="append",
         default=[],
@@ -249,7 +255,7 @@ def _evaluate(parsed: argparse.Namespace) -> None:
 
     metrics = choose(name.strip() for name in parsed.metrics.split(",") if name.strip())
     required = [Requirement.parse(text, metrics) for text in parsed.require]
-    options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed", "missing")}
+    options = {name: getattr(parsed, name) for name in ("truth", "controls", "out", "seed", "missing", "workers")}
     options["metrics"] = metrics
     if parsed.run is not None:
         from gensim.jobs import evaluate_cells

@@ -1,7 +1,8 @@
 """The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.no_change import NoChange
-from gensim.baselines.training_mean import TrainingMean
+from gensim.baselines.training_mean import TrainingMean, training_centroid
 from gensim.data.batches import Batches
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
@@ -43,11 +44,14 @@ from gensim.metrics.results import (
     summarise,
 )
 from gensim.metrics.space import MetricSpace
+from gensim.parallel import in_threads
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import derive, numpy_generator
 from gensim.types import Condition, FloatArray, IntArray, first_difference
 
 FEWEST_FOR_REPLICATE = 4
+CONTEXTS_IN_MEMORY = 8
+"""Whose control cells are kept, read once for all conditions of a context that are scored near one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ def evaluate(
     metrics: Sequence[Metric] = DEFAULT,
     pictures: bool = False,
     missing: Missing | None = None,
+    workers: int | None = None,
 ) -> Evaluation:
     """Metrics of the catalogue, for every condition of the truth, for every row.
 
@@ -131,6 +136,8 @@ def evaluate(
         missing: what stands for the prediction of conditions that it lacks: `no_change`, the very cells of that row, as
             many as real cells at most, so that a model is not better for leaving out what is hard; None: they are not
             scored. Correlations of effects have no value there, as no change has none.
+        workers: conditions that are scored at once, in threads; None for as many as there are cores, at most 8. Values
+            do not depend on it.
 
     Returns:
         Values or reasons, averages with intervals, scores. Conditions that were not predicted (unless something stands
@@ -148,9 +155,14 @@ def evaluate(
     control_batches = None if inputs.batches is None else inputs.batches.controls
     controls = ControlMeans(inputs.controls, seed, n_repeats, control_batches)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
-    drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored]
-    measure_panels([draft.member for draft in drafts], of_panels, REAL, ROWS, n_repeats)
-    results = tuple(draft.result(metrics) for draft in drafts)
+    tested = lru_cache(CONTEXTS_IN_MEMORY)(partial(ControlCells, inputs.controls, seed=seed, max_cells=max_cells))
+
+    def draft(condition: Condition) -> _Draft:
+        return _score(inputs, condition, controls, tested, seed, n_repeats, max_cells, metrics, pictures)
+
+    drafts = in_threads(draft, scored, workers)
+    measure_panels([found.member for found in drafts], of_panels, REAL, ROWS, n_repeats)
+    results = tuple(found.result(metrics) for found in drafts)
     groups = tuple(_with_pooled(group, drafts, metrics, n_repeats) for group in summarise(results, seed))
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
@@ -236,6 +248,7 @@ def _score(
     inputs: EvaluationInputs,
     condition: Condition,
     controls: ControlMeans,
+    tested: Callable[[Condition], ControlCells],
     seed: int,
     n_repeats: int,
     max_cells: int,
@@ -255,17 +268,17 @@ def _score(
     control_rows = draw_rows(found["controls"], n_predicted, generator)
     real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
     real_scores = inputs.space.project(real)
-    tested_against = ControlCells(inputs.controls, condition.control, seed, max_cells)
+    tested_against = tested(condition.control)
     takes_of_real, takes = taken(metrics)
     sizes = LibrarySizes()
     if OF_COUNTS & takes:
-        of_controls = [(inputs.controls, control_rows), (inputs.controls, tested_against.rows)]
-        sizes = LibrarySizes.of((inputs.truth, real_rows), (inputs.prediction, predicted_rows), *of_controls)
+        asked = ((inputs.truth, real_rows), (inputs.prediction, predicted_rows), (inputs.controls, control_rows))
+        sizes = LibrarySizes.of(*(source.counts_per_cell(of) for source, of in asked), tested_against.library_size)
     batches = ConditionBatches.of(inputs.batches, controls, condition.control, found["truth"], found["controls"])
     rows = dict(_fixed_rows(inputs, condition, batches, tested_against.whole, predicted_rows, control_rows, sizes))
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
-    centroid = _training_centroid(inputs.effects, condition.control, controls)
+    centroid = training_centroid(inputs.effects, condition.control, controls.whole(condition.control))
 
     def of_half(cells: IntArray, repeat: int, half: Literal[0, 1]) -> Side:
         """Real cells against one half of the controls."""
@@ -343,21 +356,6 @@ def _score(
         if pictures
         else None,
     )
-
-
-def _training_centroid(
-    effects: MeanEffects | None, control: Condition, controls: ControlMeans
-) -> NDArray[np.float64] | None:
-    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context.
-
-    Where training had none of this context, the average is over all of its conditions.
-    """
-    if effects is None or not effects.conditions:
-        return None
-    own = [k for k, condition in enumerate(effects.conditions) if condition.control == control]
-    delta = effects.delta if effects.plain is None else effects.plain
-    average: NDArray[np.float64] = delta[own or slice(None)].mean(axis=0, dtype=np.float64)
-    return controls.whole(control) + average
 
 
 def _fixed_rows(

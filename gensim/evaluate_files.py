@@ -1,7 +1,7 @@
 """The job that scores any predicted cells against any real cells, made by whatever model, without a run."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from gensim.errors import DataError, listing
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.results import Evaluation, Missing
 from gensim.metrics.space import MetricSpace
+from gensim.pca import CELLS_AT_ONCE
 from gensim.perturbations.mean_effects import fit_mean_effects
 from gensim.provenance import software
 from gensim.scoring import Asked, Known, not_trained_on, score, write
-from gensim.types import first_difference
+from gensim.types import blocks, first_difference
 
 log = logging.getLogger("gensim")
 
@@ -40,6 +41,7 @@ def evaluate_files(
     seed: int = 0,
     metrics: Sequence[Metric] = DEFAULT,
     missing: Missing | None = None,
+    workers: int | None = None,
 ) -> tuple[Evaluation, Path]:
     """Score predicted against real cells and write the report.
 
@@ -54,6 +56,7 @@ def evaluate_files(
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.h5ad``.
         metrics: those of the catalogue that are asked for.
         missing: what stands for conditions that were not predicted; None: they are not scored.
+        workers: conditions that are scored at once; see `gensim.evaluate.evaluate`.
 
     Returns:
         The evaluation, and the folder of the report.
@@ -87,7 +90,7 @@ def evaluate_files(
         notes.append("principal components of the real cells themselves, as no training cells were given (--train)")
     else:
         known = _fitted(screen)
-    asked = Asked(out, seed, metrics, missing)
+    asked = Asked(out, seed, metrics, missing, workers)
     evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
     others = {"truth": truth, "controls": controls, "train": train}
     named = {name: str(path) for name, path in others.items() if path is not None}
@@ -135,14 +138,16 @@ def _fitted(screen: Screen) -> Known:
     return Known(space, effects, GaussianMaps.fit(lambda cells: space.project(x[cells]), *of_cells))
 
 
-def _finite(cells: FileCells) -> sparse.csr_matrix:
-    """(n, G) log1p CP10k of so many cells at most, evenly over the file."""
+def _finite(cells: FileCells) -> Iterator[sparse.csr_matrix]:
+    """(B, G) blocks, log1p CP10k, of so many cells at most, evenly over the file."""
     known = np.flatnonzero(cells.condition_of >= 0)
-    rows = known[:: max(1, -(-len(known) // MOST_CELLS_OF_SPACE))]
-    x = cells.read(rows)
-    bad = np.flatnonzero(~np.isfinite(x.data))
-    if len(bad):
-        row = int(np.searchsorted(x.indptr, bad[0], side="right")) - 1
-        name = str(cells.file.cells[rows[row]])
-        raise DataError(f"{cells.file.where}: cell {name!r} has a value that is not finite; mend or remove it")
-    return x
+    chosen = known[:: max(1, -(-len(known) // MOST_CELLS_OF_SPACE))]
+    for part in blocks(len(chosen), CELLS_AT_ONCE):
+        rows = chosen[part]
+        x = cells.read(rows)
+        bad = np.flatnonzero(~np.isfinite(x.data))
+        if len(bad):
+            row = int(np.searchsorted(x.indptr, bad[0], side="right")) - 1
+            name = str(cells.file.cells[rows[row]])
+            raise DataError(f"{cells.file.where}: cell {name!r} has a value that is not finite; mend or remove it")
+        yield x

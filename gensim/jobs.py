@@ -251,6 +251,7 @@ def evaluate_cells(
     seed: int = 0,
     metrics: Sequence[Metric] = DEFAULT,
     missing: Missing | None = None,
+    workers: int | None = None,
 ) -> tuple[Evaluation, Path]:
     """Score simulated against real cells, in the space and beside the baselines of a run; write the report.
 
@@ -262,6 +263,7 @@ def evaluate_cells(
         out: folder of the report; None for ``cells.evaluation`` beside ``cells.zarr``.
         metrics: those of the catalogue that are asked for.
         missing: what stands for conditions that were not predicted; None: they are not scored.
+        workers: conditions that are scored at once; see `gensim.evaluate.evaluate`.
 
     Returns:
         The evaluation, and the folder of the report; see `write_report`.
@@ -288,7 +290,7 @@ def evaluate_cells(
     regressions = _regressions(codebook, effects, real.conditions)
     informed = {row: informed for row, (informed, _) in regressions.items()}
     known = Known(space, effects, GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS), informed)
-    asked = Asked(out, seed, metrics, missing)
+    asked = Asked(out, seed, metrics, missing, workers)
     evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
     notes += [
         *_novelty_notes(codebook, [result.condition for result in evaluation.results]),

@@ -1,13 +1,13 @@
 """Principal components of cells, shared by the plain autoencoder and by the space in which metrics are taken."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import eigh
-from sklearn.decomposition import PCA
-from sklearn.utils.extmath import svd_flip
 
 from gensim.errors import DataError
 from gensim.types import blocks
@@ -38,43 +38,69 @@ class PrincipalComponents:
         return np.ascontiguousarray(scores, dtype=np.float32)
 
 
-def fit_pca(x: sparse.csr_matrix, n_components: int) -> PrincipalComponents:
+def fit_pca(x: sparse.csr_matrix | Iterable[sparse.csr_matrix], n_components: int) -> PrincipalComponents:
     """Principal components of (N, G) cells; at most min(N - 1, G) of them exist, and no more are returned.
 
     Exact through the covariance up to 5,000 genes, by Lanczos iteration (ARPACK) above; signs are made
-    deterministic. No more than a block of cells is ever dense.
+    deterministic. Up to 5,000 genes no more than a block of cells is ever dense or, where cells come in blocks, in
+    memory at all.
+
+    Args:
+        x: the cells, whole or in blocks of them.
+        n_components: how many at most.
 
     Raises:
         DataError: fewer than two cells.
     """
-    n_cells, n_genes = x.shape
-    if n_cells < 2:
-        raise DataError(f"principal components need at least 2 cells, got {n_cells}")
+    parts = iter(_blocks(x) if sparse.issparse(x) else x)
+    first = next(parts, sparse.csr_matrix((0, 0), dtype=np.float32))
+    parts, n_genes = chain([first], parts), first.shape[1]
     if n_genes > LARGEST_COVARIANCE:
-        most = min(n_components, n_cells - 1, n_genes - 1)
-        pca = PCA(most, svd_solver="arpack", random_state=0).fit(x.astype(np.float64))
-        return _in_float32(pca.mean_, pca.components_, pca.explained_variance_)
-    # A sparse float32 matrix has its own mean in float32.
-    mean = np.bincount(x.indices, weights=x.data, minlength=n_genes) / n_cells
-    covariance = (_gram(x) - n_cells * np.outer(mean, mean)) / (n_cells - 1)
+        return _by_lanczos(x if sparse.issparse(x) else sparse.vstack(list(parts), format="csr"), n_components)
+    n_cells, total, gram = 0, np.zeros(n_genes), np.zeros((n_genes, n_genes))
+    for part in parts:
+        n_cells += part.shape[0]
+        # A sparse float32 matrix has its own mean in float32.
+        total += np.bincount(part.indices, weights=part.data, minlength=n_genes)
+        gram += _gram(part)
+    _refuse_few(n_cells)
+    mean = total / n_cells
+    covariance = (gram - n_cells * np.outer(mean, mean)) / (n_cells - 1)
     most = min(n_components, n_cells - 1, n_genes)
     variance, vectors = eigh(covariance, subset_by_index=(n_genes - most, n_genes - 1))
-    _, components = svd_flip(None, vectors[:, ::-1].T, u_based_decision=False)
-    return _in_float32(mean, components, variance[::-1].clip(min=0))
+    components = vectors[:, ::-1].T
+    largest = components[np.arange(most), np.abs(components).argmax(axis=1)]
+    return _in_float32(mean, components * np.sign(largest)[:, None], variance[::-1].clip(min=0))
+
+
+def _blocks(x: sparse.csr_matrix) -> Iterator[sparse.csr_matrix]:
+    return (x[rows] for rows in blocks(x.shape[0], CELLS_AT_ONCE))
 
 
 def _gram(x: sparse.csr_matrix) -> NDArray[np.float64]:
-    """(G, G) inner products of the genes, sparse where that takes less time than blocks of dense cells."""
+    """(G, G) inner products of the genes, sparse where that takes less time than a block of dense cells."""
     n_cells, n_genes = x.shape
     work = float(np.square(np.diff(x.indptr), dtype=np.float64).sum())
     if work * SPARSE_COST < n_cells * float(n_genes) ** 2:
         cells = x.astype(np.float64)
         return np.asarray((cells.T @ cells).toarray())
-    gram = np.zeros((n_genes, n_genes))
-    for rows in blocks(n_cells, CELLS_AT_ONCE):
-        dense = x[rows].toarray().astype(np.float64)
-        gram += dense.T @ dense
-    return gram
+    dense = x.toarray().astype(np.float64)
+    return np.asarray(dense.T @ dense)
+
+
+def _by_lanczos(x: sparse.csr_matrix, n_components: int) -> PrincipalComponents:
+    from sklearn.decomposition import PCA
+
+    n_cells, n_genes = x.shape
+    _refuse_few(n_cells)
+    most = min(n_components, n_cells - 1, n_genes - 1)
+    pca = PCA(most, svd_solver="arpack", random_state=0).fit(x.astype(np.float64))
+    return _in_float32(pca.mean_, pca.components_, pca.explained_variance_)
+
+
+def _refuse_few(n_cells: int) -> None:
+    if n_cells < 2:
+        raise DataError(f"principal components need at least 2 cells, got {n_cells}")
 
 
 def _in_float32(

@@ -40,6 +40,7 @@ class Asked:
     seed: int
     metrics: Sequence[Metric]
     missing: Missing | None
+    workers: int | None
 
 
 def not_trained_on(cells: FileCells, names: Collection[str], notes: list[str]) -> FileCells:
@@ -70,7 +71,14 @@ def score(
         notes = [*notes, f"batches: {why}"]
     regressions = {**(known.regressions or {}), **bounds}
     inputs = EvaluationInputs(prediction, truth, controls, known.space, known.effects, known.maps, regressions, batches)
-    found = evaluate(inputs, asked.seed, metrics=asked.metrics, pictures=True, missing=asked.missing)
+    found = evaluate(
+        inputs,
+        asked.seed,
+        metrics=asked.metrics,
+        pictures=True,
+        missing=asked.missing,
+        workers=asked.workers,
+    )
     return found, list(notes)
 
 

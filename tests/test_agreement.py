@@ -9,8 +9,8 @@ from scipy.stats import false_discovery_control, norm
 
 from gensim.metrics.catalogue import choose
 from gensim.metrics.comparison import Comparison, Side
-from gensim.metrics.differential_expression import rank_sum_p
 from gensim.metrics.panel import Panel
+from gensim.metrics.rank_sum import rank_sum_p
 
 GENES = [f"G{i:02d}" for i in range(60)]
 CONTROL = "non-targeting"

@@ -32,6 +32,10 @@ def test_bulk_by_hand():
     np.testing.assert_allclose(bulk(x, size), np.log1p([35_000.0, 15_000.0]), rtol=1e-6)
     np.testing.assert_allclose(bulk(x, None), np.log1p([31_250.0, 18_750.0]), rtol=1e-6)
     np.testing.assert_array_equal(bulk(x[:0], size[:0]), [0, 0])
+    # Moved below 0 a cell takes from what another has, so that a mean effect stays one; a sum ends at 0.
+    moved = np.log1p([[3.0, 3.0], [-0.5, -0.9], [-0.5, -0.9]])
+    np.testing.assert_allclose(bulk(moved, None), np.log1p(5e4 * np.array([2.0, 1.2]) / 3.2))
+    np.testing.assert_array_equal(bulk(moved[1:], None), [0, 0])
 
 
 def test_noise_by_hand():

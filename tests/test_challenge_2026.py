@@ -11,9 +11,9 @@ from gensim.metrics.challenge_2026 import (
     fold_change_nmae,
     significant_jaccard,
 )
-from gensim.metrics.differential_expression import rank_sum_p
 from gensim.metrics.discrimination import pds_2026
 from gensim.metrics.panel import Panel
+from gensim.metrics.rank_sum import rank_sum_p
 
 NONE = np.empty(0, dtype=np.int64)
 

@@ -29,3 +29,27 @@ def test_no_more_components_than_there_are():
     assert pca.fit_pca(x[:, :3].tocsr(), 50).components.shape == (3, 3)
     with pytest.raises(DataError, match="at least 2 cells, got 1"):
         pca.fit_pca(x[:1], 2)
+
+
+@pytest.mark.parametrize("largest", [0, 30])
+def test_cells_that_come_in_blocks_have_the_components_of_the_whole(monkeypatch, largest):
+    monkeypatch.setattr(pca, "LARGEST_COVARIANCE", largest)
+    x = sparse.random(200, 30, 0.4, format="csr", random_state=0, dtype=np.float32)
+    expected = pca.fit_pca(x, 4)
+    found = pca.fit_pca((x[rows : rows + 70] for rows in range(0, 200, 70)), 4)
+    np.testing.assert_allclose(found.components, expected.components, atol=1e-6)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-6)
+    np.testing.assert_allclose(found.variance, expected.variance, rtol=1e-6)
+
+
+def test_the_largest_weight_of_a_component_is_positive():
+    x = sparse.random(200, 30, 0.4, format="csr", random_state=0, dtype=np.float32)
+    components = pca.fit_pca(x, 6).components
+    assert (components[np.arange(6), np.abs(components).argmax(axis=1)] > 0).all()
+
+
+@pytest.mark.parametrize("largest", [0, 30])
+def test_no_block_at_all_is_no_cell(monkeypatch, largest):
+    monkeypatch.setattr(pca, "LARGEST_COVARIANCE", largest)
+    with pytest.raises(DataError, match="at least 2 cells, got 0"):
+        pca.fit_pca(iter(()), 2)

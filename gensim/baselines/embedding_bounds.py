@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.metrics.controls import ControlMeans
@@ -77,6 +76,8 @@ def principal_components(effects: MeanEffects, measured: Float64Array, seed: int
 
     Source: idealised baseline of Cole et al. 2026.
     """
+    from sklearn.decomposition import PCA
+
     plain = effects.delta if effects.plain is None else effects.plain
     matrix = np.concatenate([plain.astype(np.float64), measured])
     pca = PCA(_n_features(*matrix.shape), random_state=derive(seed, "idealised") % 2**32)

@@ -10,7 +10,6 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from gensim.baselines.training_mean import TrainingMean
-from gensim.ot.gaussian import GaussianMap
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition, FloatArray, IntArray
 
@@ -47,6 +46,8 @@ class GaussianMaps:
             read: rows to their (n, D) scores.
             condition_of: (N,) row of `conditions` for every cell.
         """
+        from gensim.ot.gaussian import GaussianMap  # POT takes a second to be imported
+
         present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
         perturbed = tuple(c for c in present if not c.is_control and c.control in present)
         sources = {control: read(present[control]) for control in {c.control for c in perturbed}}

@@ -19,7 +19,7 @@ def bulk(x: FloatArray, library_size: FloatArray | None) -> Vector:
     """(G,) b = log(1 + 5e4 P_g / sum P), P the sum over cells of their counts, expm1(x) L / 1e4.
 
     Args:
-        x: (n, G) cells, log1p CP10k. Values below 0, which no counts have, count as 0.
+        x: (n, G) cells, log1p CP10k. Moved cells may have values below 0; sums below 0 count as 0.
         library_size: (n,) L; None where it is not known: cells weigh alike.
     """
     return _profile(_summed(x, library_size))
@@ -35,7 +35,7 @@ def noisy_bulk(x: FloatArray, library_size: FloatArray | None) -> Vector:
     whole = _profile(total)
     first, second = np.zeros((2, x.shape[1]))
     for cells in blocks(n, CELLS_AT_ONCE):
-        moved = _profile(np.maximum(total - _counts(x, library_size, cells), 0.0)) - whole
+        moved = _profile(total - _counts(x, library_size, cells)) - whole
         first += moved.sum(axis=0)
         second += np.square(moved).sum(axis=0)
     noise = (n - 1) / n * np.maximum(second - first**2 / n, 0.0).sum() if n > 1 else 0.0
@@ -51,11 +51,10 @@ def _summed(x: FloatArray, library_size: FloatArray | None) -> Vector:
 
 def _profile(summed: Vector) -> Vector:
     """log(1 + 5e4 share) along the last axis; 0 where there are no counts."""
+    summed = np.maximum(summed, 0.0)
     return np.asarray(np.log1p(BULK_TOTAL * summed / np.maximum(summed.sum(axis=-1, keepdims=True), TINY)))
 
 
 def _counts(x: FloatArray, library_size: FloatArray | None, cells: slice) -> Vector:
-    counts = np.maximum(np.expm1(x[cells], dtype=np.float64), 0.0)
-    if library_size is not None:
-        counts *= library_size[cells, None] / CP10K
-    return counts
+    counts = np.expm1(x[cells], dtype=np.float64)
+    return np.asarray(counts if library_size is None else counts * (library_size[cells, None] / CP10K))

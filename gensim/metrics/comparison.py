@@ -1,18 +1,19 @@
 """What a metric is a function of: the real and the predicted cells of one condition."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.computed_once import computed_once
 from gensim.errors import NotComputable
 from gensim.metrics.batch_effects import InBatches
 from gensim.metrics.bulk_profiles import bulk, noisy_bulk
 from gensim.metrics.challenge_2026 import Table2026
-from gensim.metrics.differential_expression import DifferentialExpression, corrected, rank_sum_p
+from gensim.metrics.differential_expression import DifferentialExpression, corrected
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.pairs import Sample
+from gensim.metrics.rank_sum import rank_sum_p
 from gensim.metrics.response_classes import response_classes
 from gensim.types import FloatArray, IntArray
 
@@ -46,15 +47,15 @@ class Side:
     control_library_size: FloatArray | None = None
     in_batches: InBatches | None = None
 
-    @cached_property
+    @computed_once
     def marginals(self) -> GeneMarginals:
         return GeneMarginals.of(self.x)
 
-    @cached_property
+    @computed_once
     def in_pca(self) -> Sample:
         return Sample(self.scores)
 
-    @cached_property
+    @computed_once
     def in_genes(self) -> Sample:
         return Sample(self.x, block=GENES_BLOCK)
 
@@ -62,57 +63,57 @@ class Side:
     def mean(self) -> NDArray[np.float64]:
         return self.marginals.mean
 
-    @cached_property
+    @computed_once
     def delta(self) -> NDArray[np.float64]:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return self.marginals.mean - self.control_mean
 
-    @cached_property
+    @computed_once
     def delta_over_batches(self) -> NDArray[np.float64]:
         """The effect with batches counting alike, where those of the cells are known."""
         if self.in_batches is None or self.control_mean is None:
             return self.delta
         return self.in_batches.effect(self.x)
 
-    @cached_property
+    @computed_once
     def delta_2026(self) -> NDArray[np.float64]:
         """Difference of bulk profiles of the Virtual Cell Challenge of 2026."""
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return bulk(self.x, self.library_size) - bulk(self.controls, self.control_library_size)
 
-    @cached_property
+    @computed_once
     def noisy_bulk(self) -> NDArray[np.float64]:
         """(G + 1,) bulk profile of that challenge and its sampling noise."""
         if self.library_size is None:
             raise NotComputable(NO_COUNTS)
         return noisy_bulk(self.x, self.library_size)
 
-    @cached_property
+    @computed_once
     def noisy_shift(self) -> NDArray[np.float64]:
         """(2 G + 2,) the same of the cells, then of the controls."""
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return np.concatenate([self.noisy_bulk, noisy_bulk(self.controls, self.control_library_size)])
 
-    @cached_property
+    @computed_once
     def response_classes(self) -> NDArray[np.float64]:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return response_classes(self.marginals, GeneMarginals.of(self.controls))
 
-    @cached_property
+    @computed_once
     def rank_sum_p(self) -> NDArray[np.float64]:
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
         return rank_sum_p(self.x, self.controls)
 
-    @cached_property
+    @computed_once
     def differential_expression(self) -> DifferentialExpression:
         return corrected(self.rank_sum_p, self.x, self.controls)
 
-    @cached_property
+    @computed_once
     def tested_2026(self) -> Table2026:
         return Table2026.of(self.rank_sum_p, self.x, self.controls)
 

@@ -1,5 +1,7 @@
 """Mean control expression of a context, whole and in halves, as the baseline of effects."""
 
+from threading import Lock
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -29,6 +31,7 @@ class ControlMeans:
         self.source, self.seed, self.n_repeats, self.batch_of = source, seed, n_repeats, batch_of
         self.known: dict[Condition, tuple[Mean, list[tuple[Mean, Mean]]]] = {}
         self.in_batches: dict[Condition, tuple[MeansInBatches, list[tuple[MeansInBatches, MeansInBatches]]]] = {}
+        self.lock = Lock()
 
     def whole(self, control: Condition) -> Mean:
         """The mean of all control cells of the condition `control`."""
@@ -48,13 +51,15 @@ class ControlMeans:
         return self._of_batches(control)[1][repeat]
 
     def _of(self, control: Condition) -> tuple[Mean, list[tuple[Mean, Mean]]]:
-        if control not in self.known:
-            self.known[control] = self._measure(control)
+        with self.lock:  # conditions of one context ask for the same at once
+            if control not in self.known:
+                self.known[control] = self._measure(control)
         return self.known[control]
 
     def _of_batches(self, control: Condition) -> tuple[MeansInBatches, list[tuple[MeansInBatches, MeansInBatches]]]:
-        if control not in self.in_batches:
-            self.in_batches[control] = self._measure_in_batches(control)
+        with self.lock:
+            if control not in self.in_batches:
+                self.in_batches[control] = self._measure_in_batches(control)
         return self.in_batches[control]
 
     def _in_first(self, control: Condition, n: int) -> NDArray[np.bool_]:

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, mannwhitneyu
+from scipy.stats import false_discovery_control
 
+from gensim.computed_once import computed_once
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import NotComputable
+from gensim.metrics.rank_sum import rank_sum_p
 from gensim.seeding import numpy_generator
-from gensim.types import Condition, FloatArray, IntArray, blocks
+from gensim.types import Condition, FloatArray, IntArray
 
 FALSE_DISCOVERY_RATE = 0.05
-GENES_AT_ONCE = 512
 NO_GENE = "no gene is differentially expressed in the real cells"
 
 
@@ -62,17 +63,6 @@ def differential_expression(x: FloatArray, controls: FloatArray) -> Differential
     return corrected(rank_sum_p(x, controls), x, controls)
 
 
-def rank_sum_p(x: FloatArray, controls: FloatArray) -> NDArray[np.float64]:
-    """(G,) p of the test of `differential_expression`, with its arguments and errors, before the correction."""
-    if not (len(x) and len(controls)):
-        raise NotComputable(f"a test of {len(x)} cells against {len(controls)} control cells needs cells on both sides")
-    p = np.empty(x.shape[1])
-    for genes in blocks(x.shape[1], GENES_AT_ONCE):
-        pair = [cells[:, genes].astype(np.float64) for cells in (x, controls)]  # SciPy's p has the cells' precision
-        p[genes] = mannwhitneyu(*pair, method="asymptotic", axis=0).pvalue
-    return p
-
-
 def corrected(p: NDArray[np.float64], x: FloatArray, controls: FloatArray) -> DifferentialExpression:
     """What `differential_expression` makes of p and of the means of the cells."""
     mean, control_mean = (np.maximum(np.expm1(c.mean(axis=0, dtype=np.float64)), 0.0) for c in (x, controls))
@@ -113,9 +103,14 @@ class ControlCells:
     """
 
     def __init__(self, source: CellSource, control: Condition, seed: int, max_cells: int) -> None:
-        self.seed, self.key = seed, control.key
+        self.source, self.seed, self.key = source, seed, control.key
         self.rows = draw_rows(source.rows(control), max_cells, numpy_generator(seed, "control cells", control.key))
         self.whole = read_dense(source, self.rows, f"controls {control.label!r}")
+
+    @computed_once
+    def library_size(self) -> FloatArray | None:
+        """(m,) counts per cell of the whole; None where the cells are no counts."""
+        return self.source.counts_per_cell(self.rows)
 
     def halves(self, repeat: int) -> tuple[IntArray, IntArray]:
         """Where two disjoint halves are in the whole; none in the first where the context has a single control cell."""

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from gensim.errors import NotComputable
 from gensim.metrics.differential_expression import FALSE_DISCOVERY_RATE, NO_GENE, DifferentialExpression
@@ -62,6 +61,8 @@ def auprc_of_fold_changes(real: DifferentialExpression, predicted: DifferentialE
 
     Source: Zhu, Long et al.: label significant in vitro, score |log2 fold change| in silico.
     """
+    from sklearn.metrics import average_precision_score
+
     return float(average_precision_score(_labels(real), _sizes(predicted)))
 
 
@@ -71,6 +72,8 @@ def auprc_of_rates(real: DifferentialExpression, predicted: DifferentialExpressi
     Source: `pr_auc` of cell-eval.
     """
     scores = -np.log10(np.clip(predicted.fdr, SMALLEST_RATE, 1.0))
+    from sklearn.metrics import average_precision_score
+
     return float(average_precision_score(_labels(real), scores))
 
 
@@ -82,6 +85,8 @@ def precision_at_recall(real: DifferentialExpression, predicted: DifferentialExp
 
     Source: Zhu, Long et al.
     """
+    from sklearn.metrics import precision_recall_curve
+
     precision, reached, _ = precision_recall_curve(_labels(real), _sizes(predicted))
     return float(precision[reached >= recall].max())
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Self
 
-from gensim.data.cell_source import CellSource
 from gensim.types import FloatArray, IntArray
 
 
@@ -23,10 +22,9 @@ class LibrarySizes:
     tested: FloatArray | None = None
 
     @classmethod
-    def of(cls, *cells: tuple[CellSource, IntArray]) -> Self:
-        """Of these rows of these sources, in the order of the arguments above."""
-        found = [source.counts_per_cell(rows) for source, rows in cells]
-        return cls() if any(sizes is None for sizes in found) else cls(*found)
+    def of(cls, *sizes: FloatArray | None) -> Self:
+        """These, in the order of the arguments above, unless one is not known."""
+        return cls() if any(size is None for size in sizes) else cls(*sizes)
 
 
 def part(sizes: FloatArray | None, rows: IntArray) -> FloatArray | None:

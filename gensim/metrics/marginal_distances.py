@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from gensim.ot.wasserstein import wasserstein1_by_column
 from gensim.types import FloatArray, blocks
 
 GENES_AT_ONCE = 512
@@ -10,6 +9,8 @@ GENES_AT_ONCE = 512
 
 def mean_wasserstein1(x: FloatArray, y: FloatArray) -> float:
     """mean_g W_1(x_g, y_g) of (N, G) and (M, G) cells, in their unit."""
+    from gensim.ot.wasserstein import wasserstein1_by_column  # POT takes a second to be imported
+
     parts = [wasserstein1_by_column(x[:, genes], y[:, genes]).sum() for genes in blocks(x.shape[1], GENES_AT_ONCE)]
     return float(sum(parts) / x.shape[1])
 

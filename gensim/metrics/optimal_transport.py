@@ -1,10 +1,12 @@
-"""Transport distances between populations, on as many cells of each as their time allows."""
+"""Transport distances between populations, on as many cells of each as their time allows.
+
+POT takes a second to be imported, and few evaluations ask for it; so it is imported where it is called.
+"""
 
 import numpy as np
 
 from gensim.errors import NotComputable, TrainingError
 from gensim.metrics.comparison import Comparison
-from gensim.ot import wasserstein
 from gensim.seeding import derive, numpy_generator
 from gensim.types import FloatArray
 
@@ -20,6 +22,8 @@ def wasserstein_pca(comparison: Comparison, order: int) -> float:
 
     Samples of one population are apart, the more so the fewer and in more dimensions; the replicate shows how much.
     """
+    from gensim.ot import wasserstein
+
     return wasserstein.wasserstein(*_drawn(comparison), order)
 
 
@@ -31,6 +35,8 @@ def sinkhorn_divergence_pca(comparison: Comparison) -> float:
     """
     if not comparison.sigma2:
         raise NotComputable("the real cells have no median distance above 0 that would scale the regularisation")
+    from gensim.ot import wasserstein
+
     try:
         return wasserstein.sinkhorn_divergence(*_drawn(comparison), REG_SHARE * comparison.sigma2)
     except TrainingError as error:
@@ -39,6 +45,8 @@ def sinkhorn_divergence_pca(comparison: Comparison) -> float:
 
 def sliced_wasserstein1_pca(comparison: Comparison) -> float:
     """Sliced W_1 in PCA space of all cells, mean over 200 directions drawn by seed."""
+    from gensim.ot import wasserstein
+
     seed = derive(comparison.seed, "sliced Wasserstein") % 2**32
     return wasserstein.sliced_wasserstein1(comparison.real.scores, comparison.predicted.scores, PROJECTIONS, seed)
 

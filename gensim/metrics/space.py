@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -37,8 +37,8 @@ class MetricSpace:
             raise DataError(f"{len(self.genes)} genes do not fit a projection of {len(self.components.mean)} genes")
 
     @classmethod
-    def fit(cls, x_train: sparse.csr_matrix, genes: Sequence[str], n: int = 50) -> Self:
-        """Principal components of (N, G) training cells, log1p CP10k; at most min(N - 1, G) of the n wanted.
+    def fit(cls, x_train: sparse.csr_matrix | Iterable[sparse.csr_matrix], genes: Sequence[str], n: int = 50) -> Self:
+        """Principal components of (N, G) training cells, log1p CP10k, whole or in blocks; at most min(N - 1, G) of n.
 
         Raises:
             DataError: fewer than two cells, or another number of genes.

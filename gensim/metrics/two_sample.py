@@ -3,12 +3,6 @@
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from gensim.metrics.distances import NotComputable
 from gensim.seeding import derive, numpy_generator
@@ -26,6 +20,10 @@ def c2st_auc_logistic(x: FloatArray, y: FloatArray, seed: int) -> float:
 
     It weighs genes linearly, so it sees means, and neither spread nor dependence.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return _auc(make_pipeline(StandardScaler(), LogisticRegression(max_iter=ITERATIONS)), x, y, seed)
 
 
@@ -34,6 +32,8 @@ def c2st_auc_forest(x: FloatArray, y: FloatArray, seed: int) -> float:
 
     Thresholds on several genes see zeros, spread, dependence, and values that no real cell has.
     """
+    from sklearn.ensemble import RandomForestClassifier
+
     forest = RandomForestClassifier(
         n_estimators=TREES, min_samples_leaf=FEWEST_IN_LEAF, random_state=_word(seed, "forest"), n_jobs=1
     )
@@ -61,6 +61,9 @@ def _auc(classifier: Any, x: FloatArray, y: FloatArray, seed: int) -> float:
 
     Source: Lopez-Paz and Oquab, Revisiting classifier two-sample tests, ICLR 2017 (there with accuracy).
     """
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     fewest = min(len(x), len(y))
     if fewest < FEWEST_CELLS:
         raise NotComputable(f"{len(x)} real and {len(y)} predicted cells; a classifier needs {FEWEST_CELLS} of each")

@@ -1,0 +1,49 @@
+"""Work on many items in threads of one process, with results that do not depend on their number."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from gensim.errors import ConfigError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MOST_WORKERS = 8
+"""By default; each holds cells of an item of its own in memory."""
+
+
+def default_workers() -> int:
+    """The cores that this process may use, at most 8."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> list[Result]:
+    """The function of every item, in the order of the items.
+
+    Every item is worked on by a single core, whatever the number of workers, so that sums are added in one order.
+
+    Args:
+        function: of one item; what items share must bear several threads.
+        items: in the order in which they are begun.
+        workers: threads; None for `default_workers`.
+
+    Raises:
+        ConfigError: fewer than one worker. What the function raises for the first item that fails is raised as it is,
+            and items that have not begun are left.
+    """
+    workers = default_workers() if workers is None else workers
+    if workers < 1:
+        raise ConfigError(f"{workers} workers cannot work; at least 1 is needed")
+    before = torch.get_num_threads()
+    try:
+        with (
+            threadpool_limits(1),
+            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(before)
