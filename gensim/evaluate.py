@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from importlib import import_module
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
+from gensim.metrics.distribution_rows import DISTRIBUTION
 from gensim.metrics.experimental_error import ExperimentalError, experimental_error
 from gensim.metrics.library_sizes import LibrarySizes, part
 from gensim.metrics.marginals import moments
@@ -152,13 +154,16 @@ def evaluate(
             f"n_repeats={n_repeats}, max_cells={max_cells}: at least 1 and {FEWEST_FOR_REPLICATE} are needed"
         )
     scored, not_scored, warnings = _match(inputs, missing)
-    control_batches = None if inputs.batches is None else inputs.batches.controls
-    controls = ControlMeans(inputs.controls, seed, n_repeats, control_batches)
+    batch_of_control = None if inputs.batches is None else inputs.batches.controls
+    controls = ControlMeans(inputs.controls, seed, n_repeats, batch_of_control)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
+    distances = any(metric in DISTRIBUTION for metric in metrics)
+    if distances:
+        import_module("torch")  # before there are threads, each of which is to have one core
     tested = lru_cache(CONTEXTS_IN_MEMORY)(partial(ControlCells, inputs.controls, seed=seed, max_cells=max_cells))
 
     def draft(condition: Condition) -> _Draft:
-        return _score(inputs, condition, controls, tested, seed, n_repeats, max_cells, metrics, pictures)
+        return _score(inputs, condition, controls, tested, seed, n_repeats, max_cells, metrics, pictures, distances)
 
     drafts = in_threads(draft, scored, workers)
     measure_panels([found.member for found in drafts], of_panels, REAL, ROWS, n_repeats)
@@ -254,6 +259,7 @@ def _score(
     max_cells: int,
     metrics: Sequence[Metric],
     pictures: bool,
+    distances: bool,
 ) -> _Draft:
     """All rows of one condition, and all metrics but those of panels."""
     generator = numpy_generator(seed, "evaluate", condition.key)
@@ -276,7 +282,7 @@ def _score(
         sizes = LibrarySizes.of(*(source.counts_per_cell(of) for source, of in asked), tested_against.library_size)
     batches = ConditionBatches.of(inputs.batches, controls, condition.control, found["truth"], found["controls"])
     rows = dict(_fixed_rows(inputs, condition, batches, tested_against.whole, predicted_rows, control_rows, sizes))
-    sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
+    sigma2 = median_squared_distance(real_scores) if distances and len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
     centroid = training_centroid(inputs.effects, condition.control, controls.whole(condition.control))
 

@@ -1,11 +1,11 @@
 """Work on many items in threads of one process, with results that do not depend on their number."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
 from threadpoolctl import threadpool_limits
 
 from gensim.errors import ConfigError
@@ -24,7 +24,8 @@ def default_workers() -> int:
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> list[Result]:
     """The function of every item, in the order of the items.
 
-    Every item is worked on by a single core, whatever the number of workers, so that sums are added in one order.
+    Every item is worked on by a single core, whatever the number of workers, so that sums are added in one order. Of
+    torch that holds where it is imported already.
 
     Args:
         function: of one item; what items share must bear several threads.
@@ -38,12 +39,17 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], worker
     workers = default_workers() if workers is None else workers
     if workers < 1:
         raise ConfigError(f"{workers} workers cannot work; at least 1 is needed")
-    before = torch.get_num_threads()
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
     try:
-        with (
-            threadpool_limits(1),
-            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
+        with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=_use_one_core) as pool:
             return list(pool.map(function, items))
     finally:
-        torch.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(before)
+
+
+def _use_one_core() -> None:
+    torch = sys.modules.get("torch")
+    if torch:
+        torch.set_num_threads(1)  # of this thread

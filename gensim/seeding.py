@@ -4,11 +4,16 @@ Nothing here depends on rank, batch size, chunk size or Python's `hash`, and no 
 so the same name gives the same draws in any process and in any order.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def digest(*parts: object) -> str:
@@ -29,4 +34,6 @@ def numpy_generator(seed: int, *parts: object) -> np.random.Generator:
 
 def torch_generator(seed: int, *parts: object) -> torch.Generator:
     """CPU generator of the stream that `parts` name. Draw on the CPU, then move: devices draw differently."""
+    import torch
+
     return torch.Generator().manual_seed(derive(seed, *parts))

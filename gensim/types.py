@@ -4,17 +4,21 @@ Shape letters: B cells in a batch, N/M cells in control/perturbed, G genes, D la
 P perturbations in the longest combination, Q context columns.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gensim.errors import DataError
+
+if TYPE_CHECKING:  # evaluations of effects do without torch, which takes a second and 200 MB
+    import torch
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -72,7 +76,7 @@ class Condition:
         return self.is_control or self.time == 0 or (self.dose == 0 and self.time is None)
 
     @property
-    def control(self) -> "Condition":
+    def control(self) -> Condition:
         """The control condition of the same context."""
         return Condition((), self.context)
 
@@ -139,14 +143,14 @@ class ConditionBatch:
     def __len__(self) -> int:
         return len(self.batch)
 
-    def __getitem__(self, index: torch.Tensor | slice) -> "ConditionBatch":
+    def __getitem__(self, index: torch.Tensor | slice) -> ConditionBatch:
         """Every field at the same rows, so that labels follow whatever a coupling permutes."""
         return ConditionBatch(*(getattr(self, f.name)[index] for f in fields(self)))
 
-    def to(self, device: torch.device | str) -> "ConditionBatch":
+    def to(self, device: torch.device | str) -> ConditionBatch:
         return ConditionBatch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
-    def hidden(self, rows: torch.Tensor) -> "ConditionBatch":
+    def hidden(self, rows: torch.Tensor) -> ConditionBatch:
         """The same batch with all that is known of `rows` ((B,) bool) taken away: what was done, where, and its effect.
 
         A perturbed cell of which nothing is known has no perturbation, dose 1, times 0, unknown context and batch,
@@ -157,28 +161,28 @@ class ConditionBatch:
             perturbations=self.perturbations * shown[:, None],
             contexts=self.contexts * shown[:, None],
             batch=self.batch * shown,
-            dose=torch.where(shown, self.dose, 1.0),
+            dose=self.dose.where(shown, 1.0),
             shift=self.shift * shown[:, None],
             elsewhere=self.elsewhere * shown[:, None],
             time=self.time * shown[:, None],
-            penetrance=torch.where(shown, self.penetrance, 1.0),
+            penetrance=self.penetrance.where(shown, 1.0),
         )
 
-    def with_batch(self, batch: torch.Tensor) -> "ConditionBatch":
+    def with_batch(self, batch: torch.Tensor) -> ConditionBatch:
         """The same conditions in other experimental batches."""
         return replace(self, batch=batch)
 
-    def responding(self, response: torch.Tensor) -> "ConditionBatch":
+    def responding(self, response: torch.Tensor) -> ConditionBatch:
         """The same conditions with the shift of cells that get (B,) times the mean effect."""
         times = response[:, None]
         return replace(self, shift=self.shift * times, elsewhere=self.elsewhere * times)
 
-    def from_elsewhere(self, rows: torch.Tensor) -> "ConditionBatch":
+    def from_elsewhere(self, rows: torch.Tensor) -> ConditionBatch:
         """The same conditions, of which `rows` ((B,) bool) are in a context that was not measured."""
         return replace(
             self,
             contexts=self.contexts * ~rows[:, None],
-            shift=torch.where(rows[:, None], self.elsewhere, self.shift),
+            shift=self.elsewhere.where(rows[:, None], self.shift),
         )
 
 
@@ -206,14 +210,14 @@ class ControlBatch:
     def __len__(self) -> int:
         return len(self.z)
 
-    def __getitem__(self, index: torch.Tensor | slice) -> "ControlBatch":
+    def __getitem__(self, index: torch.Tensor | slice) -> ControlBatch:
         """The cells at `index`; the populations stay."""
         return ControlBatch(self.z[index], self.population, self.population_of[index])
 
     @classmethod
-    def alone(cls, z: torch.Tensor) -> "ControlBatch":
+    def alone(cls, z: torch.Tensor) -> ControlBatch:
         """Cells (B, D) whose population no one looks at."""
-        return cls(z, z.new_empty(1, 0, z.shape[1]), torch.zeros(len(z), dtype=torch.int64, device=z.device))
+        return cls(z, z.new_empty(1, 0, z.shape[1]), z.new_zeros(len(z)).long())
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,16 +248,16 @@ class PairBatch:
     def __len__(self) -> int:
         return len(self.z_1)
 
-    def __getitem__(self, index: torch.Tensor | slice) -> "PairBatch":
+    def __getitem__(self, index: torch.Tensor | slice) -> PairBatch:
         """Every field at the same rows."""
         return PairBatch(
             self.controls[index], self.z_1[index], self.condition[index], self.source[index], self.target[index]
         )
 
 
-VectorField = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+VectorField = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """Maps a scalar tensor t and (B, D) z to (B, D)."""
-TimeFunction = Callable[[torch.Tensor], torch.Tensor]
+TimeFunction = Callable[["torch.Tensor"], "torch.Tensor"]
 """Maps a scalar tensor t to a scalar tensor."""
 
 
@@ -287,7 +291,7 @@ class Dynamics:
     denoiser: Denoiser | None = None
 
 
-StepNoise = Callable[[int], torch.Tensor]
+StepNoise = Callable[[int], "torch.Tensor"]
 """Maps the number of a solver's step to its (B, D) standard normal draws, which belong to the cells."""
 
 

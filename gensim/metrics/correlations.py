@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from gensim.metrics.distances import NotComputable
+from gensim.errors import NotComputable
 from gensim.types import FloatArray
 
 MOST_VARIABLE = 50

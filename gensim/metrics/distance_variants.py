@@ -1,11 +1,15 @@
 """Other estimates of energy distance and MMD that publications report under the same names."""
 
-import math
+from __future__ import annotations
 
-import torch
+import math
+from typing import TYPE_CHECKING
 
 from gensim.errors import NotComputable
 from gensim.metrics.pairs import DISTANCE, GaussianKernels, PairFunction, Sample, load
+
+if TYPE_CHECKING:
+    import torch
 
 CELLOT_GAMMAS = (2.0, 1.0, 0.5, 0.1, 0.01, 0.005)
 

@@ -4,14 +4,18 @@ Both are unbiased estimates from samples of any two sizes, so they are 0 in expe
 the populations are the same. Pairs are taken block by block in float64, so memory is bounded by the block.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from gensim.errors import NotComputable
 from gensim.metrics.pairs import BLOCK, DISTANCE, CellRows, GaussianKernels, Sample, load, squared_distances
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "RBF_FACTORS", "Mmd", "NotComputable", "Sample", "energy_distance", "median_squared_distance", "mmd2_rbf",
@@ -110,6 +114,8 @@ def median_squared_distance(x: CellRows, *, device: torch.device | str = "cpu") 
     Raises:
         NotComputable: fewer than two cells.
     """
+    import torch
+
     if len(x) < 2:
         raise NotComputable(f"the median distance needs at least 2 cells, got {len(x)}")
     step = -(-len(x) // CELLS_FOR_MEDIAN)

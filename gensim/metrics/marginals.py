@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gensim.metrics.distances import NotComputable
+from gensim.errors import NotComputable
 from gensim.types import FloatArray, blocks
 
 DETECTED_SHARE = 0.02

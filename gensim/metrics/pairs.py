@@ -1,13 +1,16 @@
 """Sums over pairs of cells of a function of their squared distance, tile by tile, in float64."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gensim.errors import DataError, NotComputable
 from gensim.types import blocks
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK = 4096
 CLOSE = 1e-6
@@ -105,6 +108,8 @@ class Sample:
     """
 
     def __init__(self, cells: CellRows, *, block: int = BLOCK, device: torch.device | str = "cpu") -> None:
+        import torch
+
         if len(cells) == 0:
             raise DataError("a population without cells has no distance to another; at least one cell is needed")
         self.cells, self.block, self.device = cells, block, torch.device(device)
@@ -126,7 +131,7 @@ class Sample:
             self.known[function] = 2 * self._sum_above_diagonal(function) / (n * (n - 1))
         return self.known[function]
 
-    def between(self, other: "Sample", function: PairFunction) -> float:
+    def between(self, other: Sample, function: PairFunction) -> float:
         """The mean over pairs of a cell of this sample with one of the other."""
         total = 0.0
         for _, a in self._blocks():
@@ -135,6 +140,8 @@ class Sample:
         return total / (len(self) * len(other))
 
     def _sum_above_diagonal(self, function: PairFunction) -> float:
+        import torch
+
         total = 0.0
         for i, a in self._blocks():
             for rows, tile in _tiles(a, a, above_diagonal=True):
@@ -156,10 +163,12 @@ def load(x: CellRows, rows: slice, device: torch.device) -> torch.Tensor:
     Raises:
         DataError: not a table of cells, or values that are not finite.
     """
+    import torch
+
     cells = torch.as_tensor(x[rows]).detach().to(device=device, dtype=torch.float64)
     if cells.ndim != 2:
         raise DataError(f"cells have shape {tuple(cells.shape)}; (cells, dimensions) is needed")
-    bad = ~torch.isfinite(cells).all(dim=1)
+    bad = ~cells.isfinite().all(dim=1)
     if bool(bad.any()):
         raise DataError(
             f"{int(bad.sum())} of the cells {rows.start} to {rows.stop - 1} have values that are not finite"
@@ -169,7 +178,7 @@ def load(x: CellRows, rows: slice, device: torch.device) -> torch.Tensor:
 
 def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """(n, m) squared Euclidean distances between (n, D) and (m, D) float64 cells, as accurate as by differences."""
-    squared = torch.empty(len(a), len(b), dtype=torch.float64, device=a.device)
+    squared = a.new_empty(len(a), len(b))
     for rows, tile in _tiles(a, b):
         squared[rows] = tile
     return squared
@@ -182,6 +191,8 @@ def _tiles(a: torch.Tensor, b: torch.Tensor, above_diagonal: bool = False) -> It
     first, and pairs that are still close against their norms are measured again as |a - b|^2. The next tile takes
     the memory of the one before.
     """
+    import torch
+
     if a.shape[1] != b.shape[1]:
         raise DataError(f"the populations have {a.shape[1]} and {b.shape[1]} dimensions; the same space is needed")
     centre = a.mean(0)
@@ -191,7 +202,7 @@ def _tiles(a: torch.Tensor, b: torch.Tensor, above_diagonal: bool = False) -> It
     right = torch.cat([-2 * b, torch.ones_like(b_norms)[:, None], b_norms[:, None]], 1).T
     close_to_any = CLOSE * float(a_norms.max() + b_norms.max())
     n_rows = _rows_per_tile(len(b), a.device)
-    memory = torch.empty(min(n_rows, len(a)) * len(b), dtype=torch.float64, device=a.device)
+    memory = a.new_empty(min(n_rows, len(a)) * len(b))
     for rows in blocks(len(a), n_rows):
         first = rows.start if above_diagonal else 0
         shape = (rows.stop - rows.start, len(b) - first)
@@ -207,7 +218,7 @@ def _measure_again(
     squared: torch.Tensor, a: torch.Tensor, b: torch.Tensor, a_norms: torch.Tensor, b_norms: torch.Tensor
 ) -> None:
     """Replace what cancelled by |a - b|^2."""
-    close = torch.nonzero(squared <= CLOSE * (a_norms[:, None] + b_norms))
+    close = (squared <= CLOSE * (a_norms[:, None] + b_norms)).nonzero()
     for rows in blocks(len(close), max(1, ELEMENTS_AT_ONCE // max(1, a.shape[1]))):
         i, j = close[rows].T
         squared[i, j] = (a[i] - b[j]).square().sum(1)

@@ -57,7 +57,8 @@ class ConditionResult:
         condition: which.
         seen: whether training had it; None where that is not known.
         cells: numbers of cells: `truth` and `predicted` as found, `truth_used`, `predicted_used`, `controls_drawn`.
-        gammas: kernel widths of MMD; None where they cannot be computed.
+        gammas: kernel widths of MMD; None where they cannot be computed, or where no metric of distributions is asked
+            for.
         measurements: by (row, metric key).
         scores: normalised score by (row, metric key), of metrics that are better when lower.
         moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gensim.metrics.distances import NotComputable
+from gensim.errors import NotComputable
 from gensim.seeding import derive, numpy_generator
 from gensim.types import FloatArray
 
