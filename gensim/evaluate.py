@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib import import_module
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.no_change import NoChange
-from gensim.baselines.training_mean import TrainingMean
+from gensim.baselines.training_mean import TrainingMean, training_centroid
 from gensim.data.batches import Batches
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
+from gensim.metrics.batch_effects import ConditionBatches
 from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric, PooledMetric
 from gensim.metrics.cell_errors import bootstrap_errors
 from gensim.metrics.comparison import Comparison, Side
@@ -22,8 +24,10 @@ from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
 from gensim.metrics.distribution_rows import DISTRIBUTION
 from gensim.metrics.experimental_error import ExperimentalError, experimental_error
-from gensim.metrics.marginals import GeneMarginals
+from gensim.metrics.library_sizes import LibrarySizes, part
+from gensim.metrics.marginals import moments
 from gensim.metrics.measured import Measured
+from gensim.metrics.panel import OF_COUNTS, taken
 from gensim.metrics.panel_measurement import Member, measure_panels, pooled
 from gensim.metrics.pictures import ConditionPictures, picture_condition
 from gensim.metrics.results import (
@@ -65,7 +69,7 @@ class EvaluationInputs:
         maps: maps between Gaussians in the principal components of `space`; None: no Gaussian-map row.
         regressions: by the row, one of `REGRESSIONS` or `BOUNDS`: the same effects with what a regression makes of
             conditions that training did not have.
-        batches: of the real cells and of the controls, by their rows; None: not known.
+        batches: of real, control and perhaps predicted cells, by their rows; None: not known.
 
     Raises:
         DataError: a source or the effects are over other genes; the first difference is named.
@@ -150,7 +154,8 @@ def evaluate(
             f"n_repeats={n_repeats}, max_cells={max_cells}: at least 1 and {FEWEST_FOR_REPLICATE} are needed"
         )
     scored, not_scored, warnings = _match(inputs, missing)
-    controls = ControlMeans(inputs.controls, seed, n_repeats)
+    batch_of_control = None if inputs.batches is None else inputs.batches.controls
+    controls = ControlMeans(inputs.controls, seed, n_repeats, batch_of_control)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
     distances = any(metric in DISTRIBUTION for metric in metrics)
     if distances:
@@ -270,28 +275,44 @@ def _score(
     real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
     real_scores = inputs.space.project(real)
     tested_against = tested(condition.control)
-    rows = dict(_fixed_rows(inputs, condition, controls, tested_against.whole, predicted_rows, control_rows))
+    takes_of_real, takes = taken(metrics)
+    sizes = LibrarySizes()
+    if OF_COUNTS & takes:
+        asked = ((inputs.truth, real_rows), (inputs.prediction, predicted_rows), (inputs.controls, control_rows))
+        sizes = LibrarySizes.of(*(source.counts_per_cell(of) for source, of in asked), tested_against.library_size)
+    batches = ConditionBatches.of(inputs.batches, controls, condition.control, found["truth"], found["controls"])
+    rows = dict(_fixed_rows(inputs, condition, batches, tested_against.whole, predicted_rows, control_rows, sizes))
     sigma2 = median_squared_distance(real_scores) if distances and len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
-    centroid = _training_centroid(inputs.effects, condition.control, controls)
+    centroid = training_centroid(inputs.effects, condition.control, controls.whole(condition.control))
+
+    def of_half(cells: IntArray, repeat: int, half: Literal[0, 1]) -> Side:
+        """Real cells against one half of the controls."""
+        places = tested_against.halves(repeat)[half]
+        return Side(
+            real[cells],
+            real_scores[cells],
+            controls.halves(condition.control, repeat)[half],
+            tested_against.whole[places],
+            part(sizes.real, cells),
+            part(sizes.tested, places),
+            batches.of_half(real_rows[cells], repeat, half),
+        )
 
     measured = Measured()
-    takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)}
     member = Member(condition, measured, targets, takes)
     of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
     compared: list[tuple[IntArray, NDArray[np.float64] | None]] = []
     for repeat in range(n_repeats):
         order = generator.permutation(len(real))
-        reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
-        reference_controls, replicate_controls = tested_against.halves(repeat)
         n_reference = -(-len(real) // 2) if len(real) >= FEWEST_FOR_REPLICATE else len(real)
         chosen, others = order[:n_reference], order[n_reference:][:n_predicted]
-        compared.append((chosen, reference_baseline))
-        reference = Side(real[chosen], real_scores[chosen], reference_baseline, reference_controls)
+        reference = of_half(chosen, repeat, 0)
+        compared.append((chosen, reference.control_mean))
         if len(others):
-            rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline, replicate_controls)
+            rows[REPLICATE] = of_half(others, repeat, 1)
         folds = derive(seed, "evaluate", condition.key, "comparison", repeat)
-        member.keep(REAL, repeat, reference)
+        member.keep(REAL, repeat, reference, takes_of_real)
         for row, side in rows.items():
             member.keep(row, repeat, side)
             comparison = Comparison(reference, side, sigma2, folds, targets, centroid)
@@ -319,15 +340,16 @@ def _score(
             "controls_drawn": len(control_rows),
         },
         gammas=rbf_gammas(sigma2) if sigma2 else None,
-        moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
+        moments=moments({REAL: real, MODEL: rows[MODEL].x}),
         error=experimental_error(
             real,
             tested_against.whole,
-            None if inputs.batches is None else inputs.batches.truth[real_rows],
-            None if inputs.batches is None else inputs.batches.controls[tested_against.rows],
+            batches.of_real(real_rows),
+            batches.of_controls(tested_against.rows),
             derive(seed, "evaluate", condition.key),
+            within=batches.within,
         )
-        if any(metric.key == BOUNDED for metric in metrics)
+        if any(metric.key in BOUNDED for metric in metrics)
         else None,
         pictures=picture_condition(
             inputs.space.genes,
@@ -342,55 +364,37 @@ def _score(
     )
 
 
-def _training_centroid(
-    effects: MeanEffects | None, control: Condition, controls: ControlMeans
-) -> NDArray[np.float64] | None:
-    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context.
-
-    Where training had none of this context, the average is over all of its conditions.
-    """
-    if effects is None or not effects.conditions:
-        return None
-    own = [k for k, condition in enumerate(effects.conditions) if condition.control == control]
-    delta = effects.delta if effects.plain is None else effects.plain
-    average: NDArray[np.float64] = delta[own or slice(None)].mean(axis=0, dtype=np.float64)
-    return controls.whole(control) + average
-
-
 def _fixed_rows(
     inputs: EvaluationInputs,
     condition: Condition,
-    controls: ControlMeans,
+    batches: ConditionBatches,
     tested_against: FloatArray,
     predicted_rows: IntArray,
     control_rows: IntArray,
+    sizes: LibrarySizes,
 ) -> Iterator[tuple[str, Side]]:
     """The rows that are the same in every repeat."""
     drawn = read_dense(inputs.controls, control_rows, f"controls {condition.control.label!r}")
     drawn_mean = drawn.mean(axis=0, dtype=np.float64)
-    still = NoChange().simulate(drawn, condition)
-    no_change = Side(still, inputs.space.project(still), drawn_mean, drawn)
+
+    def of_drawn(x: FloatArray) -> Side:
+        return Side(x, inputs.space.project(x), drawn_mean, drawn, sizes.drawn, sizes.drawn)
+
+    no_change = of_drawn(NoChange().simulate(drawn, condition))
     yield NO_CHANGE, no_change
     if inputs.effects is not None:
-        moved = TrainingMean(inputs.effects).simulate(drawn, condition)
-        yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
+        yield TRAINING_MEAN, of_drawn(TrainingMean(inputs.effects).simulate(drawn, condition))
         if inputs.maps is not None:
             components = inputs.space.components.components
-            mapped = inputs.maps.simulate(drawn, inputs.space.project(drawn), components, condition, inputs.effects)
-            yield GAUSSIAN_MAP, Side(mapped, inputs.space.project(mapped), drawn_mean, drawn)
+            projected = inputs.space.project(drawn)
+            yield GAUSSIAN_MAP, of_drawn(inputs.maps.simulate(drawn, projected, components, condition, inputs.effects))
     for row, effects in inputs.regressions.items():
-        moved = TrainingMean(effects).simulate(drawn, condition)
-        yield row, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
+        yield row, of_drawn(TrainingMean(effects).simulate(drawn, condition))
     if not len(predicted_rows):
         yield MODEL, no_change
         return
     x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
-    yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control), tested_against)
-
-
-def _moments(cells: dict[str, FloatArray]) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """(G,) mean and variance per population; empty where one of them has a single cell."""
-    if min(len(x) for x in cells.values()) < 2:
-        return {}
-    marginals = {name: GeneMarginals.of(x) for name, x in cells.items()}
-    return {name: (m.mean.astype(np.float32), m.variance.astype(np.float32)) for name, m in marginals.items()}
+    control_mean = batches.controls.whole(condition.control)
+    in_batches = batches.of_predicted(predicted_rows)
+    scores = inputs.space.project(x)
+    yield MODEL, Side(x, scores, control_mean, tested_against, sizes.predicted, sizes.tested, in_batches)

@@ -103,3 +103,53 @@ def test_rank_sum_rates_are_those_of_scanpy(screens):
         theirs = set(np.flatnonzero(table["pvals_adj"] < 0.05))
         assert len(found ^ theirs) <= 1
         assert len(theirs) > 3
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("scatter", [1.0, 0.02], ids=["of signal", "of the same cells"])
+def test_agreement_with_cell_eval2_on_summed_counts(scatter):
+    pytest.importorskip("cell_eval2", reason="cell-eval2 is not installed")
+    from cell_eval2.metrics.delta import distance_unbiased, mse_unbiased_capped
+    from cell_eval2.metrics.discrimination import discrimination_score
+    from cell_eval2.prep import pseudobulk_bulk_lognorm_with_moments
+
+    rng = np.random.default_rng(3)
+    rates = rng.gamma(0.7, 3.0, size=60)
+    effects = {name: np.exp(rng.normal(0, 0.4, 60)) for name in PERTURBATIONS}
+    controls = rng.poisson(rates, (90, 60)) + np.eye(90, 60, dtype=int)
+    real = {name: rng.poisson(rates * effect, (N_CELLS, 60)) + 1 for name, effect in effects.items()}
+    # Wider cells than the real ones, whose noise is capped, or predictions that hardly differ, whose claims are.
+    same = rng.poisson(rates, (40, 60)) + 1
+    depths = {name: rng.lognormal(0, 0.8, (40, 1)) for name in PERTURBATIONS}
+    predicted = {
+        name: rng.poisson(depths[name] * rates * effect) + 1
+        if scatter == 1
+        else same + (rng.random((40, 60)) < scatter)
+        for name, effect in effects.items()
+    }  # fmt: skip
+    theirs = [
+        pseudobulk_bulk_lognorm_with_moments(as_anndata(cells, controls), "target", bulk_target_sum=5e4)
+        for cells in (predicted, real)
+    ]
+    (*bulk, moments), (*real_bulk, real_moments) = theirs
+    shared = {"comparator": "bulk_lognorm", "real_bulk": real_bulk, "real_moments": real_moments, "genes": GENES}
+    error = mse_unbiased_capped(pred_bulk=bulk, pred_moments=moments, **shared)
+    distance = distance_unbiased(**shared)
+
+    def side(counts):
+        sizes = [c.sum(axis=1).astype(np.float32) for c in (counts, controls)]
+        return Side(log1p_cp10k(counts), None, controls.mean(0), log1p_cp10k(controls), *sizes)
+
+    sides = [[side(cells[name]) for name in PERTURBATIONS] for cells in (real, predicted)]
+    targets = [np.flatnonzero(np.array(GENES) == name) for name in PERTURBATIONS]
+    pds, ratio = choose(["pds_cosine_2026", "mse_ratio_2026"])
+    panel = Panel(
+        np.stack([s.noisy_shift for s in sides[0]]), np.stack([s.noisy_bulk for s in sides[1]]), targets, ["one"] * 5
+    )
+    assert ratio.function(panel) == pytest.approx(sum(error.values()) / sum(distance.values()), rel=1e-5)
+
+    position = {"distance": "cosine", "rank_denominator": "n-1", "genes": np.array(GENES)}
+    scores = discrimination_score(pred_bulk=bulk, real_bulk=real_bulk, **position)
+    effects = Panel(*(np.stack([s.delta_2026 for s in of]) for of in sides), targets)
+    for k, name in enumerate(PERTURBATIONS):
+        assert pds.function(effects, k) == pytest.approx(scores[name])

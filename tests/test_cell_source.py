@@ -1,6 +1,7 @@
 """Cells read from files are those of a plain computation, at the genes asked for."""
 
 import json
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -59,6 +60,21 @@ def test_named_library_sizes_are_used(config):
     path = write(config, notes={"scale": "counts", "library_size_column": "gone"})
     with pytest.raises(DataError, match="'gone'"):
         cell_source_from_file(path, config, GENES)
+
+
+def test_counts_per_cell_are_what_the_logarithms_were_divided_by(config):
+    rows, sizes = np.array([7, 0, 4]), COUNTS.sum(1)
+    source = cell_source_from_file(write(config), config, ("C", "A"))
+    assert source.counts_per_cell(rows).tolist() == sizes[rows].tolist()
+    assert source.counts_per_cell(rows[:0]).tolist() == []
+    over_genes = replace(source, over_genes=True)
+    assert over_genes.counts_per_cell(rows).tolist() == COUNTS[:, [2, 0]].sum(1)[rows].tolist()
+    counts = np.expm1(over_genes.read(rows).toarray()) * over_genes.counts_per_cell(rows)[:, None] / 1e4
+    np.testing.assert_allclose(counts, COUNTS[rows][:, [2, 0]], rtol=1e-5)
+    path = write(config, notes={"scale": "counts", "library_size_column": "depth"}, depth=sizes * 5)
+    assert cell_source_from_file(path, config, GENES).counts_per_cell(rows).tolist() == (sizes * 5)[rows].tolist()
+    path = write(config, log1p(COUNTS, sizes).astype(np.float32), notes={"scale": "log1p_cp10k"})
+    assert cell_source_from_file(path, config, GENES).counts_per_cell(rows) is None
 
 
 def test_a_missing_gene_is_named(config):

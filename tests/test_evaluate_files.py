@@ -202,6 +202,56 @@ def test_batches_that_a_file_lacks_are_named(files):
     assert any("batches: " in note and "no column 'lane'" in note for note in found["notes"])
 
 
+def test_effects_over_batches_need_the_batches_of_real_cells(files):
+    asked = ["--metrics", "cole2026", "--truth", files / "real.h5ad"]
+    (model, _) = values(evaluated(files, *asked), "l2_ba_ate")["model"]
+    assert model is None
+    assert (
+        "name the column of obs that has them (data.batch_column)" in (files / "pred.evaluation/report.txt").read_text()
+    )
+
+    for name, prefix in (("real", "re"), ("pred", "prediction")):
+        made = cells(prefix)
+        made.obs["lane"] = [f"lane {i % 3}" for i in range(made.n_obs)]
+        made.write_h5ad(files / f"{name}.h5ad")
+    found = evaluated(files, *asked, "data.batch_column=lane")
+    assert not any("batches" in note for note in found["notes"])
+    of_files = values(found, "l2_ba_ate")
+    assert max(of_files["model"]) < 0.5 * min(of_files["no_change"])
+    report = (files / "pred.evaluation" / "report.txt").read_text()
+    assert len([line for line in report.splitlines() if line.split()[:2] == ["experimental", "error"]]) == 2
+    table = pd.read_csv(files / "pred.evaluation" / "metrics.csv")
+    assert list(table[table["row"] == "experimental_error"]["metric"]) == ["l2_delta", "l2_ba_ate"] * 2
+
+    made.obs.drop(columns="lane").pipe(lambda obs: ad.AnnData(made.X, obs, made.var)).write_h5ad(files / "pred.h5ad")
+    found = evaluated(files, *asked, "data.batch_column=lane")
+    assert any("predicted cells count alike" in note for note in found["notes"])
+    assert values(found, "l2_ba_ate")["model"][0] != of_files["model"][0]
+    assert values(found, "l2_ba_ate")["no_change"] == of_files["no_change"]
+
+
+def test_the_ratio_of_errors_is_of_counts(files):
+    for name, prefix in (("real", "re"), ("pred", "prediction")):
+        cells(prefix, n=60).write_h5ad(files / f"{name}.h5ad")
+    asked = ["--metrics", "vcc2026", "--truth", files / "real.h5ad"]
+    found = evaluated(files, *asked)
+    ratio = {row: found["groups"][0]["averages"][row]["mse_ratio_2026"] for row in ("no_change", "replicate", "model")}
+    assert abs(ratio["model"]["value"]) < 0.05
+    assert abs(ratio["replicate"]["value"]) < 0.1
+    # The same control cells for all conditions: their noise is not credited.
+    assert ratio["no_change"]["value"] == pytest.approx(1.0, abs=0.15)
+    assert ratio["model"]["n"] == 2
+    assert "mse_ratio_2026 ↓" in (files / "pred.evaluation" / "report.txt").read_text()
+
+    logs = cells("prediction", n=60)
+    logs.X = np.log1p(logs.X.toarray() / logs.X.toarray().sum(axis=1, keepdims=True) * 1e4)
+    logs.uns["gensim"] = json.dumps({"scale": "log1p_cp10k"})
+    logs.write_h5ad(files / "pred.h5ad")
+    averages = evaluated(files, *asked)["groups"][0]["averages"]
+    assert "are logarithms" in averages["model"]["mse_ratio_2026"]["reason"]
+    assert averages["model"]["pds_cosine_2026"]["value"] == 1.0
+
+
 def test_bounds_stand_beside_predictions_of_conditions_that_training_lacked(files):
     """Training has two conditions for each of three effects; D, which it lacks, does what C1 and C2 do."""
     rng = np.random.default_rng(0)

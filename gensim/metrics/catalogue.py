@@ -27,8 +27,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "effect": tuple(metric.key for metric in (*EFFECT, *PANEL)),
     "de": tuple(metric.key for metric in (*EXPRESSION, *POOLED)),
     "vcc2025": ("mae_delta", "pds_l1", "des_wilcoxon"),
-    "vcc2026": ("pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae"),
-    "cole2026": ("l2_delta", "pearson_delta", "auprc_lfc", "deg_macro_f1"),
+    "vcc2026": ("pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae", "mse_ratio_2026"),
+    "cole2026": ("l2_ba_ate", "l2_delta", "pearson_delta", "auprc_lfc", "deg_macro_f1"),
     "systema": ("pearson_systema", "centroid_accuracy", "pearson_delta", "pearson_delta_top20"),
     "all": tuple(metric.key for metric in CATALOGUE),
 }  # fmt: skip

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from gensim.computed_once import computed_once
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import NotComputable
 from gensim.metrics.rank_sum import rank_sum_p
 from gensim.seeding import numpy_generator
-from gensim.types import Condition, FloatArray
+from gensim.types import Condition, FloatArray, IntArray
 
 FALSE_DISCOVERY_RATE = 0.05
 NO_GENE = "no gene is differentially expressed in the real cells"
@@ -102,12 +103,17 @@ class ControlCells:
     """
 
     def __init__(self, source: CellSource, control: Condition, seed: int, max_cells: int) -> None:
-        self.seed, self.key = seed, control.key
+        self.source, self.seed, self.key = source, seed, control.key
         self.rows = draw_rows(source.rows(control), max_cells, numpy_generator(seed, "control cells", control.key))
         self.whole = read_dense(source, self.rows, f"controls {control.label!r}")
 
-    def halves(self, repeat: int) -> tuple[FloatArray, FloatArray]:
-        """Two disjoint halves; without cells in the first where the context has a single control cell."""
+    @computed_once
+    def library_size(self) -> FloatArray | None:
+        """(m,) counts per cell of the whole; None where the cells are no counts."""
+        return self.source.counts_per_cell(self.rows)
+
+    def halves(self, repeat: int) -> tuple[IntArray, IntArray]:
+        """Where two disjoint halves are in the whole; none in the first where the context has a single control cell."""
         order = numpy_generator(self.seed, "halves of control cells", self.key, repeat).permutation(len(self.whole))
         n_first = len(self.whole) // 2
-        return self.whole[order[:n_first]], self.whole[order[n_first:]]
+        return order[:n_first], order[n_first:]
