@@ -192,7 +192,6 @@ class _Draft:
     """A condition whose panel metrics are still to be measured; the rest as in `ConditionResult`."""
 
     member: Member
-    seen: bool | None
     cells: dict[str, int]
     gammas: tuple[float, ...] | None
     moments: dict[str, tuple[FloatArray, FloatArray]]
@@ -203,7 +202,7 @@ class _Draft:
         measured = self.member.measured
         return ConditionResult(
             condition=self.member.condition,
-            seen=self.seen,
+            seen=self.member.seen,
             cells=self.cells,
             gammas=self.gammas,
             measurements=measured.measurements(),
@@ -220,7 +219,7 @@ def _with_pooled(
 ) -> GroupSummary:
     """The summary of all, seen or unseen conditions, with the metrics that have one value for them together."""
     wanted = {"seen": True, "unseen": False}.get(group.name)
-    members = [draft.member for draft in drafts if wanted is None or draft.seen is wanted]
+    members = [draft.member for draft in drafts if wanted is None or draft.member.seen is wanted]
     of_all = [metric for metric in metrics if isinstance(metric, PooledMetric)]
     known = {name for member in members for _, name, _ in (*member.vectors, *member.reasons)} | {REPLICATE}
     found = pooled(members, of_all, REAL, [row for row in ROWS if row in known], n_repeats)
@@ -258,7 +257,8 @@ def _score(
 
     measured = Measured()
     takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)}
-    member = Member(condition, measured, targets, takes)
+    seen = None if inputs.effects is None else condition in inputs.effects.conditions
+    member = Member(condition, measured, targets, takes, seen)
     of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
     compared: list[tuple[IntArray, NDArray[np.float64] | None]] = []
     for repeat in range(n_repeats):
@@ -290,7 +290,6 @@ def _score(
         measured.reasons.update({(REPLICATE, metric.key): few for metric in of_one})
     return _Draft(
         member=member,
-        seen=None if inputs.effects is None else condition in inputs.effects.conditions,
         cells={
             "truth": len(found["truth"]),
             "truth_used": len(real_rows),
