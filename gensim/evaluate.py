@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.baselines.gaussian_map import GaussianMaps
+from gensim.baselines.mean_response import average_effect, mean_response
 from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
 from gensim.data.batches import Batches
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
-from gensim.metrics.catalogue import DEFAULT, ConditionMetric, Metric, PanelMetric, PooledMetric
+from gensim.metrics.catalogue import DEFAULT, CombinedMetric, ConditionMetric, Metric, PanelMetric, PooledMetric
 from gensim.metrics.cell_errors import bootstrap_errors
+from gensim.metrics.combination import with_combined
 from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
@@ -26,6 +28,7 @@ from gensim.metrics.pictures import ConditionPictures, picture_condition
 from gensim.metrics.results import (
     BOUNDED,
     GAUSSIAN_MAP,
+    MEAN_RESPONSE,
     MODEL,
     NO_CHANGE,
     REAL,
@@ -96,8 +99,9 @@ def evaluate(
     """Metrics of the catalogue, for every condition of the truth, for every row.
 
     Rows: `no_change` (held-back controls of the same context, drawn without replacement, at most as many as predicted
-    cells), `training_mean` (the same controls moved by the mean training effect), `gaussian_map` (these stretched by
-    the map between Gaussians), `nearest`, `ridge` and `kernel_ridge` (the same controls moved by what these regressions
+    cells), `training_mean` (the same controls moved by the mean training effect), `mean_response` (the same moved by
+    the average over training conditions, where a combined metric asks for it), `gaussian_map` (these stretched by the
+    map between Gaussians), `nearest`, `ridge` and `kernel_ridge` (the same controls moved by what these regressions
     make of the training effects), `random_embedding` and `idealised` (the same on vectors that know nothing and on
     vectors that know the answer: bounds), `replicate` and `model`.
 
@@ -141,12 +145,16 @@ def evaluate(
             f"n_repeats={n_repeats}, max_cells={max_cells}: at least 1 and {FEWEST_FOR_REPLICATE} are needed"
         )
     scored, not_scored, warnings = _match(inputs, missing)
+    if any(isinstance(metric, CombinedMetric) for metric in metrics) and inputs.effects and inputs.effects.conditions:
+        response = mean_response(inputs.effects, scored)
+        inputs = replace(inputs, regressions={MEAN_RESPONSE: response, **inputs.regressions})
     controls = ControlMeans(inputs.controls, seed, n_repeats)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
     drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored]
     measure_panels([draft.member for draft in drafts], of_panels, REAL, ROWS, n_repeats)
     results = tuple(draft.result(metrics) for draft in drafts)
     groups = tuple(_with_pooled(group, drafts, metrics, n_repeats) for group in summarise(results, seed))
+    groups = with_combined(groups, results, metrics, seed)
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 
 
@@ -218,8 +226,7 @@ def _with_pooled(
     group: GroupSummary, drafts: Sequence[_Draft], metrics: Sequence[Metric], n_repeats: int
 ) -> GroupSummary:
     """The summary of all, seen or unseen conditions, with the metrics that have one value for them together."""
-    wanted = {"seen": True, "unseen": False}.get(group.name)
-    members = [draft.member for draft in drafts if wanted is None or draft.member.seen is wanted]
+    members = [draft.member for draft in drafts if group.has(draft.member.seen)]
     of_all = [metric for metric in metrics if isinstance(metric, PooledMetric)]
     known = {name for member in members for _, name, _ in (*member.vectors, *member.reasons)} | {REPLICATE}
     found = pooled(members, of_all, REAL, [row for row in ROWS if row in known], n_repeats)
@@ -286,7 +293,7 @@ def _score(
     measured.standard_errors |= {(MODEL, key): error for key, error in errors.items()}
     if REPLICATE not in rows:
         few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
-        of_one = [metric for metric in metrics if not isinstance(metric, PooledMetric)]
+        of_one = [metric for metric in metrics if isinstance(metric, ConditionMetric | PanelMetric)]
         measured.reasons.update({(REPLICATE, metric.key): few for metric in of_one})
     return _Draft(
         member=member,
@@ -325,16 +332,10 @@ def _score(
 def _training_centroid(
     effects: MeanEffects | None, control: Condition, controls: ControlMeans
 ) -> NDArray[np.float64] | None:
-    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context.
-
-    Where training had none of this context, the average is over all of its conditions.
-    """
+    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context."""
     if effects is None or not effects.conditions:
         return None
-    own = [k for k, condition in enumerate(effects.conditions) if condition.control == control]
-    delta = effects.delta if effects.plain is None else effects.plain
-    average: NDArray[np.float64] = delta[own or slice(None)].mean(axis=0, dtype=np.float64)
-    return controls.whole(control) + average
+    return controls.whole(control) + average_effect(effects, control)
 
 
 def _fixed_rows(
