@@ -104,12 +104,10 @@ def test_no_score_without_a_scale():
     lacking = VALUES_2025 | {"mean_response": [(0.3, 0.5), (None, None), (0.2, 0.2)]}
     assert scores("vcc2025_score", lacking, OF_2025)["all"]["model"].reason == "mean_response: pds_l1: no cell"
     nothing = VALUES_2025 | {"model": [(None, None)] * 3}
-    assert (
-        "model: mae_delta: no cell; model: pds_l1: no cell"
-        in scores("vcc2025_score", nothing, OF_2025)["all"]["model"].reason
-    )
+    found = scores("vcc2025_score", nothing, OF_2025)["all"]["model"]
+    assert found.reason == "model: mae_delta, pds_l1, des_wilcoxon: no cell"
     few = VALUES_2026 | {"replicate": [(None, None)] * 5}
-    assert "replicate: lfc_nmae: no cell" in scores("vcc2026_score", few, OF_2026)["all"]["model"].reason
+    assert "replicate: pds_cosine_2026, direction_fidelity, " in scores("vcc2026_score", few, OF_2026)["all"]["model"].reason
     weak = VALUES_2026 | {"replicate": [(0.9, 1.0), (0.4, 0.6), (0.9, 0.9), (0.3, 0.5), (1.5, 1.0)]}
     found = scores("vcc2026_score", weak, OF_2026)["all"]["model"]
     assert found.value is None

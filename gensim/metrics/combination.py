@@ -82,7 +82,7 @@ class _Scale:
         if not needed and all(self._value(self.row, c) is None for c in components):
             needed = [(self.row, c) for c in components]
         if needed:
-            return "; ".join(f"{row}: {c.metric.key}: {self._reason(row, c)}" for row, c in needed)
+            return self._reasons(needed)
         if self.metric.ceiling == "identical":
             return None
         flat = [c.metric.key for c in components if not c.span(*self._ends(c, self._averages(c))[1:])[0] > 0]
@@ -91,8 +91,13 @@ class _Scale:
     def _value(self, row: str, component: Component) -> float | None:
         return self.averages[row, component.metric.key].value
 
-    def _reason(self, row: str, component: Component) -> str | None:
-        return self.averages[row, component.metric.key].reason
+    def _reasons(self, places: Iterable[tuple[str, Component]]) -> str:
+        """Why these have no value, each reason once."""
+        keys: dict[tuple[str, str | None], list[str]] = {}
+        for row, component in places:
+            key = component.metric.key
+            keys.setdefault((row, self.averages[row, key].reason), []).append(key)
+        return "; ".join(f"{row}: {', '.join(found)}: {reason}" for (row, reason), found in keys.items())
 
     def _averages(self, component: Component) -> Vector:
         """(1, 2 or 3) of the rows; NaN where there is none."""
