@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from gensim.baselines.training_mean import TrainingMean
 from gensim.data.batches import Batches
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import DataError, listing, nearest
+from gensim.metrics.batch_effects import ConditionBatches
 from gensim.metrics.catalogue import DEFAULT, CombinedMetric, ConditionMetric, Metric, PanelMetric, PooledMetric
 from gensim.metrics.cell_errors import bootstrap_errors
 from gensim.metrics.combination import with_combined
@@ -21,8 +23,10 @@ from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.distances import median_squared_distance, rbf_gammas
 from gensim.metrics.experimental_error import ExperimentalError, experimental_error
-from gensim.metrics.marginals import GeneMarginals
+from gensim.metrics.library_sizes import LibrarySizes, part
+from gensim.metrics.marginals import moments
 from gensim.metrics.measured import Measured
+from gensim.metrics.panel import OF_COUNTS, taken
 from gensim.metrics.panel_measurement import Member, measure_panels, pooled
 from gensim.metrics.pictures import ConditionPictures, picture_condition
 from gensim.metrics.results import (
@@ -62,7 +66,7 @@ class EvaluationInputs:
         maps: maps between Gaussians in the principal components of `space`; None: no Gaussian-map row.
         regressions: by the row, one of `REGRESSIONS` or `BOUNDS`: the same effects with what a regression makes of
             conditions that training did not have.
-        batches: of the real cells and of the controls, by their rows; None: not known.
+        batches: of real, control and perhaps predicted cells, by their rows; None: not known.
 
     Raises:
         DataError: a source or the effects are over other genes; the first difference is named.
@@ -148,7 +152,8 @@ def evaluate(
     if any(isinstance(metric, CombinedMetric) for metric in metrics) and inputs.effects and inputs.effects.conditions:
         response = mean_response(inputs.effects, scored)
         inputs = replace(inputs, regressions={MEAN_RESPONSE: response, **inputs.regressions})
-    controls = ControlMeans(inputs.controls, seed, n_repeats)
+    control_batches = None if inputs.batches is None else inputs.batches.controls
+    controls = ControlMeans(inputs.controls, seed, n_repeats, control_batches)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
     drafts = [_score(inputs, c, controls, seed, n_repeats, max_cells, metrics, pictures) for c in scored]
     measure_panels([draft.member for draft in drafts], of_panels, REAL, ROWS, n_repeats)
@@ -257,31 +262,47 @@ def _score(
     real = read_dense(inputs.truth, real_rows, f"truth {condition.label!r}")
     real_scores = inputs.space.project(real)
     tested_against = ControlCells(inputs.controls, condition.control, seed, max_cells)
-    rows = dict(_fixed_rows(inputs, condition, controls, tested_against.whole, predicted_rows, control_rows))
+    takes_of_real, takes = taken(metrics)
+    sizes = LibrarySizes()
+    if OF_COUNTS & takes:
+        of_controls = [(inputs.controls, control_rows), (inputs.controls, tested_against.rows)]
+        sizes = LibrarySizes.of((inputs.truth, real_rows), (inputs.prediction, predicted_rows), *of_controls)
+    batches = ConditionBatches.of(inputs.batches, controls, condition.control, found["truth"], found["controls"])
+    rows = dict(_fixed_rows(inputs, condition, batches, tested_against.whole, predicted_rows, control_rows, sizes))
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
     centroid = _training_centroid(inputs.effects, condition.control, controls)
 
+    def of_half(cells: IntArray, repeat: int, half: Literal[0, 1]) -> Side:
+        """Real cells against one half of the controls."""
+        places = tested_against.halves(repeat)[half]
+        return Side(
+            real[cells],
+            real_scores[cells],
+            controls.halves(condition.control, repeat)[half],
+            tested_against.whole[places],
+            part(sizes.real, cells),
+            part(sizes.tested, places),
+            batches.of_half(real_rows[cells], repeat, half),
+        )
+
     measured = Measured()
-    takes = {metric.takes for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)}
     seen = None if inputs.effects is None else condition in inputs.effects.conditions
-    member = Member(condition, measured, targets, takes, seen)
+    member = Member(condition, measured, targets, seen)
     of_condition = [metric for metric in metrics if isinstance(metric, ConditionMetric)]
     compared: list[tuple[IntArray, NDArray[np.float64] | None]] = []
     for repeat in range(n_repeats):
         order = generator.permutation(len(real))
-        reference_baseline, replicate_baseline = controls.halves(condition.control, repeat)
-        reference_controls, replicate_controls = tested_against.halves(repeat)
         n_reference = -(-len(real) // 2) if len(real) >= FEWEST_FOR_REPLICATE else len(real)
         chosen, others = order[:n_reference], order[n_reference:][:n_predicted]
-        compared.append((chosen, reference_baseline))
-        reference = Side(real[chosen], real_scores[chosen], reference_baseline, reference_controls)
+        reference = of_half(chosen, repeat, 0)
+        compared.append((chosen, reference.control_mean))
         if len(others):
-            rows[REPLICATE] = Side(real[others], real_scores[others], replicate_baseline, replicate_controls)
+            rows[REPLICATE] = of_half(others, repeat, 1)
         folds = derive(seed, "evaluate", condition.key, "comparison", repeat)
-        member.keep(REAL, repeat, reference)
+        member.keep(REAL, repeat, reference, takes_of_real)
         for row, side in rows.items():
-            member.keep(row, repeat, side)
+            member.keep(row, repeat, side, takes)
             comparison = Comparison(reference, side, sigma2, folds, targets, centroid)
             for metric in of_condition:
                 if metric.in_repeat(repeat):
@@ -306,15 +327,16 @@ def _score(
             "controls_drawn": len(control_rows),
         },
         gammas=rbf_gammas(sigma2) if sigma2 else None,
-        moments=_moments({REAL: real, MODEL: rows[MODEL].x}),
+        moments=moments({REAL: real, MODEL: rows[MODEL].x}),
         error=experimental_error(
             real,
             tested_against.whole,
-            None if inputs.batches is None else inputs.batches.truth[real_rows],
-            None if inputs.batches is None else inputs.batches.controls[tested_against.rows],
+            batches.of_real(real_rows),
+            batches.of_controls(tested_against.rows),
             derive(seed, "evaluate", condition.key),
+            within=batches.within,
         )
-        if any(metric.key == BOUNDED for metric in metrics)
+        if any(metric.key in BOUNDED for metric in metrics)
         else None,
         pictures=picture_condition(
             inputs.space.genes,
@@ -341,37 +363,34 @@ def _training_centroid(
 def _fixed_rows(
     inputs: EvaluationInputs,
     condition: Condition,
-    controls: ControlMeans,
+    batches: ConditionBatches,
     tested_against: FloatArray,
     predicted_rows: IntArray,
     control_rows: IntArray,
+    sizes: LibrarySizes,
 ) -> Iterator[tuple[str, Side]]:
     """The rows that are the same in every repeat."""
     drawn = read_dense(inputs.controls, control_rows, f"controls {condition.control.label!r}")
     drawn_mean = drawn.mean(axis=0, dtype=np.float64)
-    still = NoChange().simulate(drawn, condition)
-    no_change = Side(still, inputs.space.project(still), drawn_mean, drawn)
+
+    def of_drawn(x: FloatArray) -> Side:
+        return Side(x, inputs.space.project(x), drawn_mean, drawn, sizes.drawn, sizes.drawn)
+
+    no_change = of_drawn(NoChange().simulate(drawn, condition))
     yield NO_CHANGE, no_change
     if inputs.effects is not None:
-        moved = TrainingMean(inputs.effects).simulate(drawn, condition)
-        yield TRAINING_MEAN, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
+        yield TRAINING_MEAN, of_drawn(TrainingMean(inputs.effects).simulate(drawn, condition))
         if inputs.maps is not None:
             components = inputs.space.components.components
-            mapped = inputs.maps.simulate(drawn, inputs.space.project(drawn), components, condition, inputs.effects)
-            yield GAUSSIAN_MAP, Side(mapped, inputs.space.project(mapped), drawn_mean, drawn)
+            projected = inputs.space.project(drawn)
+            yield GAUSSIAN_MAP, of_drawn(inputs.maps.simulate(drawn, projected, components, condition, inputs.effects))
     for row, effects in inputs.regressions.items():
-        moved = TrainingMean(effects).simulate(drawn, condition)
-        yield row, Side(moved, inputs.space.project(moved), drawn_mean, drawn)
+        yield row, of_drawn(TrainingMean(effects).simulate(drawn, condition))
     if not len(predicted_rows):
         yield MODEL, no_change
         return
     x = read_dense(inputs.prediction, predicted_rows, f"prediction {condition.label!r}")
-    yield MODEL, Side(x, inputs.space.project(x), controls.whole(condition.control), tested_against)
-
-
-def _moments(cells: dict[str, FloatArray]) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """(G,) mean and variance per population; empty where one of them has a single cell."""
-    if min(len(x) for x in cells.values()) < 2:
-        return {}
-    marginals = {name: GeneMarginals.of(x) for name, x in cells.items()}
-    return {name: (m.mean.astype(np.float32), m.variance.astype(np.float32)) for name, m in marginals.items()}
+    control_mean = batches.controls.whole(condition.control)
+    in_batches = batches.of_predicted(predicted_rows)
+    scores = inputs.space.project(x)
+    yield MODEL, Side(x, scores, control_mean, tested_against, sizes.predicted, sizes.tested, in_batches)

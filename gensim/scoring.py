@@ -65,7 +65,7 @@ def score(
 ) -> tuple[Evaluation, list[str]]:
     """An evaluation with rows that bound what embeddings can do, and notes on what these and the batches rest on."""
     bounds, notes = embedding_bounds(known.effects, truth, controls, asked.seed)
-    batches, why = batches_of(truth, controls, batch_column)
+    batches, why = batches_of(truth, controls, prediction, batch_column)
     if why is not None and batch_column is not None:
         notes = [*notes, f"batches: {why}"]
     regressions = {**(known.regressions or {}), **bounds}

@@ -1,6 +1,7 @@
 """The catalogue as a whole: keys, presets, and how metrics are asked for."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from gensim.metrics import (
     manifold,
     marginal_distances,
 )
+from gensim.metrics.batch_effects import InBatches
 from gensim.metrics.catalogue import CATALOGUE, DEFAULT, PRESETS, ConditionMetric, choose, in_words
 from gensim.metrics.comparison import Comparison, Side
+from gensim.metrics.means_in_batches import MeansInBatches
 from gensim.ot import wasserstein
 
 KEYS = [metric.key for metric in CATALOGUE]
@@ -98,10 +101,17 @@ def test_every_metric_of_two_equal_populations_is_near_its_stated_value():
     effect = np.where(np.arange(30) < 15, rng.normal(0, 0.8, 30), 0.0)
     controls = rng.normal(2, 0.4, size=(2, 200, 30)).astype(np.float32)
     cells = (rng.normal(2, 0.4, size=(2, 200, 30)) + effect).astype(np.float32)
-    sides = [Side(x, x[:, :5], c.mean(0, dtype=float), c) for x, c in zip(cells, controls, strict=True)]
+    batch_of = np.arange(200) % 2
+    sides = [
+        Side(
+            x, x[:, :5], c.mean(0, dtype=float), c,
+            in_batches=InBatches(batch_of, True, partial(MeansInBatches.of, c, batch_of)),
+        )
+        for x, c in zip(cells, controls, strict=True)
+    ]  # fmt: skip
     comparison = Comparison(*sides, 3.0, 0, training_centroid=np.full(30, 2.0))
     # Noise adds to these, more than to the others: 5 dimensions, and 30 genes at once.
-    allowed = {"wasserstein1_pca": 0.6, "wasserstein2_pca": 0.6, "l2_delta": 0.3}
+    allowed = {"wasserstein1_pca": 0.6, "wasserstein2_pca": 0.6, "l2_delta": 0.3, "l2_ba_ate": 0.4}
     for metric in [metric for metric in CATALOGUE if isinstance(metric, ConditionMetric)]:
         value = metric.function(comparison)
         assert metric.range[0] - 0.05 <= value <= metric.range[1], metric.key
@@ -109,7 +119,7 @@ def test_every_metric_of_two_equal_populations_is_near_its_stated_value():
 
 
 def unequal_sides():
-    """60 real and 50 predicted cells of 30 genes, of which 20 respond, but not alike."""
+    """60 real and 50 predicted cells of 30 genes in two batches, of which 20 genes respond, but not alike."""
     rng = np.random.default_rng(2)
     sides = []
     for n, shift, spread in ((60, 0.5, 0.4), (50, 0.3, 0.6)):
@@ -117,7 +127,8 @@ def unequal_sides():
         x = rng.gamma(4, 0.5 * spread / 0.4, size=(n, 30)).astype(np.float32)
         x[:, :20] += shift * rng.normal(size=20).astype(np.float32) * 3
         x = np.maximum(x, 0)
-        sides.append(Side(x, x[:, 10:16], controls.mean(0, dtype=float), controls))
+        in_batches = InBatches(np.arange(n) // 35, False, partial(MeansInBatches.of, controls, np.arange(40) // 30))
+        sides.append(Side(x, x[:, 10:16], controls.mean(0, dtype=float), controls, in_batches=in_batches))
     return sides
 
 
@@ -149,6 +160,7 @@ def test_rows_hold_the_functions_that_they_name():
         "density_pca": manifold.density(*scores),
         "coverage_pca": manifold.coverage(*scores),
         "l2_delta": effects.l2_delta(*means),
+        "l2_ba_ate": effects.l2_delta(r.delta_over_batches, p.delta_over_batches),
         "mse_delta": effects.mse_delta(*means),
         "mae_delta": effects.mae_delta(*means),
         "pearson_delta": effects.pearson_delta(*deltas),

@@ -6,7 +6,6 @@ import pytest
 from gensim.errors import NotComputable
 from gensim.metrics.challenge_2026 import (
     Table2026,
-    bulk,
     direction_fidelity,
     direction_reach,
     fold_change_nmae,
@@ -99,12 +98,6 @@ def test_a_gene_below_five_counts_per_million_is_not_tested():
     # Three tests: the smallest p times 3.
     assert found.fdr[3] == pytest.approx(3 * p[3])
     assert found.significant(NONE).tolist() == [False, False, False, True]
-
-
-def test_bulk_by_hand():
-    # Mean CP10k 3 and 1: shares 3/4 and 1/4 of 5e4.
-    x = np.log1p(np.array([[4.0, 0.0], [2.0, 2.0]])).astype(np.float32)
-    np.testing.assert_allclose(bulk(x), np.log1p([37_500.0, 12_500.0]), rtol=1e-6)
 
 
 def test_discrimination_by_hand():

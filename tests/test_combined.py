@@ -17,6 +17,7 @@ from gensim.types import Condition
 
 BY_KEY = {metric.key: metric for metric in CATALOGUE}
 OF_2025 = ("mae_delta", "pds_l1", "des_wilcoxon")
+RATIO = "mse_ratio_2026"
 OF_2026 = ("pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae")
 VALUES_2025 = {
     "no_change": [(0.5, 0.5), (0.5, 0.5), (0.0, 0.0)],
@@ -30,6 +31,9 @@ VALUES_2026 = {
     "replicate": [(0.9, 1.0), (0.8, 0.8), (0.9, 0.9), (0.3, 0.5), (0.5, 0.5)],
     "model": [(0.6, 0.8), (0.5, 0.3), (0.9, 0.9), (0.7, 0.7), (4.0, 6.0)],
 }
+
+RATIOS = {"no_change": 1.1, "mean_response": 1.0, "replicate": 0.1, "model": 0.55}
+"""Of all conditions together."""
 
 
 def results_of(values, keys, seen=(None, None)):
@@ -45,10 +49,12 @@ def results_of(values, keys, seen=(None, None)):
     return results
 
 
-def scores(key, values, keys, **options):
+def scores(key, values, keys, ratios=RATIOS, **options):
     results = results_of(values, keys, **options)
     metrics = [BY_KEY[k] for k in (*keys, key)]
-    groups = with_combined(summarise(results, 0), results, metrics, 0)
+    together = {(row, RATIO): Estimate(ratio, None, None, 2, "no count") for row, ratio in ratios.items()}
+    groups = [replace(group, averages={**group.averages, **together}) for group in summarise(results, 0)]
+    groups = with_combined(groups, results, metrics, 0)
     return {group.name: {row: e for (row, k), e in group.averages.items() if k == key} for group in groups}
 
 
@@ -65,12 +71,18 @@ def test_score_of_2025_by_hand():
 
 def test_score_of_2026_by_hand():
     found = scores("vcc2026_score", VALUES_2026, OF_2026)["all"]
-    # Averages .7 between .5 and .95, .4 between .5 and .8, .9 between .1 and .9, .7 between .1 and .4, 5 past 1 to .5.
-    expected = [0.2 / 0.45, -0.1 / 0.3, 1.0, 0.6 / 0.3, max(-6, -4 / 0.5)]
-    assert expected[-1] == -6
+    # Averages .7 between .5 and .95, .4 between .5 and .8, .9 between .1 and .9, .7 between .1 and .4, 5 past 1 to .5,
+    # and .55 halfway from 1 to .1.
+    expected = [0.2 / 0.45, -0.1 / 0.3, 1.0, 0.6 / 0.3, max(-6, -4 / 0.5), 0.5]
+    assert expected[4] == -6
     assert found["model"].value == pytest.approx(np.mean(expected))
     assert found["mean_response"].value == pytest.approx(0.0)
     assert found["replicate"].value == pytest.approx(1.0)
+    assert found["model"].reason == "no interval: mse_ratio_2026 has one value for all conditions together"
+    # The ratio counts from 0 to 1 whatever it is.
+    for ratio, part in ((1.9, 0.0), (-0.3, 1.0)):
+        found = scores("vcc2026_score", VALUES_2026, OF_2026, ratios=RATIOS | {"model": ratio})["all"]
+        assert found["model"].value == pytest.approx(np.mean([*expected[:5], part]))
 
 
 def test_groups_have_scores_of_their_own_averages():
@@ -88,8 +100,9 @@ def test_what_a_row_lacks_counts_as_the_worst_and_is_told():
     for k, worst in ((0, (0 - 0.5) / 0.45), (2, (0 - 0.1) / 0.8), (4, -6.0)):
         model = list(VALUES_2026["mean_response"])
         model[k] = (None, None)
-        found = scores("vcc2026_score", VALUES_2026 | {"model": model}, OF_2026)["all"]["model"]
-        assert found.value == pytest.approx(worst / 5)
+        ratios = RATIOS | {"model": None}
+        found = scores("vcc2026_score", VALUES_2026 | {"model": model}, OF_2026, ratios=ratios)["all"]["model"]
+        assert found.value == pytest.approx(worst / 6)
     # One condition without a value leaves the average over the other, as in the challenges.
     partly = VALUES_2025 | {"model": [(0.1, 0.1), (1.0, 0.6), (None, 0.6)]}
     found = scores("vcc2025_score", partly, OF_2025)["all"]["model"]
@@ -107,11 +120,17 @@ def test_no_score_without_a_scale():
     found = scores("vcc2025_score", nothing, OF_2025)["all"]["model"]
     assert found.reason == "model: mae_delta, pds_l1, des_wilcoxon: no cell"
     few = VALUES_2026 | {"replicate": [(None, None)] * 5}
-    assert "replicate: pds_cosine_2026, direction_fidelity, " in scores("vcc2026_score", few, OF_2026)["all"]["model"].reason
+    assert (
+        "replicate: pds_cosine_2026, direction_fidelity, "
+        in scores("vcc2026_score", few, OF_2026)["all"]["model"].reason
+    )
     weak = VALUES_2026 | {"replicate": [(0.9, 1.0), (0.4, 0.6), (0.9, 0.9), (0.3, 0.5), (1.5, 1.0)]}
     found = scores("vcc2026_score", weak, OF_2026)["all"]["model"]
     assert found.value is None
     assert found.reason == "the replicate is no better than mean_response by direction_fidelity, lfc_nmae: no scale"
+    logarithms = dict.fromkeys(RATIOS)
+    found = scores("vcc2026_score", VALUES_2026, OF_2026, ratios=logarithms)["all"]["model"]
+    assert found.reason == "mean_response: mse_ratio_2026: no count; replicate: mse_ratio_2026: no count"
     short = {row: pairs[:2] for row, pairs in VALUES_2025.items()}
     assert "not measured: des_wilcoxon" in scores("vcc2025_score", short, OF_2025[:2])["all"]["model"].reason
 
@@ -170,7 +189,7 @@ def test_no_interval_of_what_has_one_value():
 
 
 def test_scores_are_asked_for_with_what_they_are_made_of():
-    for key, of in (("vcc2025_score", OF_2025), ("vcc2026_score", OF_2026)):
+    for key, of in (("vcc2025_score", OF_2025), ("vcc2026_score", (*OF_2026, RATIO))):
         chosen = choose([key])
         assert {metric.key for metric in chosen} == {*of, key}
         assert chosen == choose([key.removesuffix("_score")])

@@ -15,6 +15,7 @@ from gensim.metrics.panel_measurement import Member, measure_panels
 from gensim.types import Condition
 
 NO_TARGET = np.empty(0, dtype=np.int64)
+TAKES = ("delta",)
 METRICS = choose(["conformal_coverage", "conformal_width"])
 
 
@@ -98,10 +99,10 @@ def test_seen_and_unseen_conditions_calibrate_each_other_apart():
     members = []
     for i, seen in enumerate([True] * 10 + [False] * 10 + [True]):
         context = (("donor", "X"),) if i == 20 else ()
-        members.append(Member(Condition((f"P{i}",), context), Measured(), NO_TARGET, ("delta",), seen))
-        members[-1].keep("real", 0, side((i % 10 + 1) * (1 if seen else 100)))
-        members[-1].keep("model", 0, side(0.0))
-        members[-1].keep("no_change", 0, side(2.0, control_mean=2.0))
+        members.append(Member(Condition((f"P{i}",), context), Measured(), NO_TARGET, seen))
+        members[-1].keep("real", 0, side((i % 10 + 1) * (1 if seen else 100)), TAKES)
+        members[-1].keep("model", 0, side(0.0), TAKES)
+        members[-1].keep("no_change", 0, side(2.0, control_mean=2.0), TAKES)
     measure_panels(members, METRICS, "real", ["model", "no_change"], 1)
     for row in ("model", "no_change"):
         widths = [member.measured.values[row, "conformal_width"] for member in members]
@@ -114,9 +115,9 @@ def test_seen_and_unseen_conditions_calibrate_each_other_apart():
 def test_a_group_without_enough_conditions_has_the_reason():
     members = []
     for i in range(12):
-        members.append(Member(Condition((f"P{i}",)), Measured(), NO_TARGET, ("delta",), i < 9))
-        members[-1].keep("real", 0, side(i))
-        members[-1].keep("model", 0, side(0))
+        members.append(Member(Condition((f"P{i}",)), Measured(), NO_TARGET, i < 9))
+        members[-1].keep("real", 0, side(i), TAKES)
+        members[-1].keep("model", 0, side(0), TAKES)
     measure_panels(members, METRICS, "real", ["model"], 1)
     assert "9 conditions to calibrate by" in members[0].measured.reasons["model", "conformal_width"]
     assert "3 conditions to calibrate by" in members[11].measured.reasons["model", "conformal_coverage"]

@@ -321,3 +321,27 @@ def test_the_score_of_a_challenge_stands_in_every_file_and_can_be_required(files
     assert np.isnan(annotated[:, "vcc2025_score"].X).all()
     assert main(["compare-predictions", str(folder), str(folder)]) == 0
     assert "not compared: vcc2025_score" in capsys.readouterr().out
+
+
+def test_the_score_of_2026_of_files_of_counts(files):
+    """Each of four perturbations raises 12 genes of 60; training has two of them."""
+    rng = np.random.default_rng(1)
+    sets = {name: ("control", *perturbed) for name, perturbed in (("train", "AB"), ("real", "CD"), ("pred", "CD"))}
+    for name, labels in sets.items():
+        x = rng.poisson(5.0, (60 * len(labels), 60)).astype(np.float32) + 1
+        for k, label in enumerate(labels):
+            if label != "control":
+                first = 12 * "ABCD".index(label)
+                x[60 * k : 60 * (k + 1), first : first + 12] += rng.poisson(6.0, (60, 12))
+        adata_of(np.repeat(labels, 60), x, name).write_h5ad(files / f"{name}.h5ad")
+    asked = ["--truth", files / "real.h5ad", "--train", files / "train.h5ad", "--metrics", "vcc2026_score"]
+    averages = evaluated(files, *asked)["groups"][0]["averages"]
+    parts = []
+    for key in ("pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae", "mse_ratio_2026"):
+        u, b, r = (averages[row][key]["value"] for row in ("model", "mean_response", "replicate"))
+        s = (u - b) / (r - b)
+        parts.append(min(max(s, 0), 1) if key == "mse_ratio_2026" else s)
+    assert averages["model"]["vcc2026_score"]["value"] == pytest.approx(np.mean(parts))
+    assert averages["model"]["vcc2026_score"]["value"] == pytest.approx(1.0, abs=0.3)
+    assert averages["replicate"]["vcc2026_score"]["value"] == pytest.approx(1.0)
+    assert averages["mean_response"]["vcc2026_score"]["value"] == pytest.approx(0.0)

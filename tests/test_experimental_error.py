@@ -42,11 +42,13 @@ def test_what_large_batches_do_to_both_sides_cancels():
     rng = np.random.default_rng(2)
     means, effect = rng.normal(0, 1, (5, 50)), rng.normal(0, 1, 50)
     batch, control_batch = np.repeat(np.arange(4), 100), np.repeat(np.arange(1, 5), 30)
-    found = experimental_error(means[batch] + effect, means[control_batch], batch, control_batch, seed=0)
+    cells = means[batch] + effect, means[control_batch], batch, control_batch
+    found = experimental_error(*cells, seed=0, within=True)
     assert found.value == pytest.approx(0, abs=1e-12), "batches 1 to 3 have both, and the same effect"
     assert (found.n_batches, found.paired) == (3, True)
-    few = np.repeat(np.arange(4), 99)
-    assert experimental_error(means[few] + effect, means[control_batch], few, control_batch, seed=0).value > 1
+    assert experimental_error(*cells, seed=0).value > 1
+    apart = experimental_error(means[batch], means[control_batch], batch, control_batch + 9, seed=0, within=True)
+    assert not apart.paired
 
 
 def test_samples_drawn_one_by_one_have_the_same_error(monkeypatch):

@@ -1,4 +1,4 @@
-"""Experimental batches of the real cells of an evaluation."""
+"""Experimental batches of the cells of an evaluation."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,23 @@ from gensim.types import IntArray
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Which batch every cell belongs to, in codes that both sources share.
+    """Which batch every cell belongs to, in codes that all sources share.
 
     Args:
         truth: (N,) by the row of the real cells.
         controls: (M,) by the row of the control cells.
+        prediction: (P,) by the row of the predicted cells; None: not known.
     """
 
     truth: IntArray
     controls: IntArray
+    prediction: IntArray | None = None
 
 
-def batches_of(truth: FileCells, controls: FileCells, column: str | None) -> tuple[Batches | None, str | None]:
-    """Batches by a column of obs that both files have, else the reason why they are not known.
+def batches_of(
+    truth: FileCells, controls: FileCells, prediction: FileCells, column: str | None
+) -> tuple[Batches | None, str | None]:
+    """Batches by a column of obs that real and control cells have, and what is not known, with the reason.
 
     Args:
         column: `data.batch_column`; None where none is declared.
@@ -32,10 +36,13 @@ def batches_of(truth: FileCells, controls: FileCells, column: str | None) -> tup
     if column is None:
         return None, "no batch column is declared (data.batch_column)"
     try:
-        (names, codes), (control_names, control_codes) = (
-            column_codes(source.file.obs, column, source.file.where) for source in (truth, controls)
-        )
+        real = [column_codes(source.file.obs, column, source.file.where) for source in (truth, controls)]
     except DataError as error:
         return None, str(error)
-    known = np.unique([*names, *control_names])
-    return Batches(np.searchsorted(known, names)[codes], np.searchsorted(known, control_names)[control_codes]), None
+    try:
+        predicted, why = [column_codes(prediction.file.obs, column, prediction.file.where)], None
+    except DataError as error:
+        predicted, why = [], f"predicted cells count alike, as theirs are not known: {error}"
+    named = [*real, *predicted]
+    known = np.unique(np.concatenate([names for names, _ in named]))
+    return Batches(*(np.searchsorted(known, names)[codes] for names, codes in named)), why

@@ -41,6 +41,10 @@ class CellSource(Protocol):
         """(len(rows), G) float32 log1p CP10k, in the order of `rows`."""
         ...
 
+    def counts_per_cell(self, rows: IntArray) -> FloatArray | None:
+        """(len(rows),) L of which x = log(1 + 1e4 counts / L); None where the cells are no counts."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ArrayCells:
@@ -51,18 +55,23 @@ class ArrayCells:
         conditions: K conditions.
         condition_of: (N,) index into `conditions`.
         x: (N, G) float32 log1p CP10k, sparse or dense.
+        library_size: (N,) counts per cell; None where they are no counts.
     """
 
     genes: tuple[str, ...]
     conditions: tuple[Condition, ...]
     condition_of: IntArray
     x: sparse.csr_matrix | FloatArray
+    library_size: FloatArray | None = None
 
     def rows(self, condition: Condition) -> IntArray:
         return _rows_of(condition, self.conditions, self.condition_of)
 
     def read(self, rows: IntArray) -> sparse.csr_matrix | FloatArray:
         return self.x[rows]
+
+    def counts_per_cell(self, rows: IntArray) -> FloatArray | None:
+        return None if self.library_size is None else self.library_size[rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,9 @@ class ScreenCells:
 
     def read(self, rows: IntArray) -> sparse.csr_matrix:
         return self.screen.log1p_cp10k(rows)
+
+    def counts_per_cell(self, rows: IntArray) -> FloatArray | None:
+        return self.screen.library_size[rows] if self.screen.scale == "counts" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +136,34 @@ class FileCells:
             return sparse.csr_matrix((0, len(self.genes)), dtype=np.float32)
         return sparse.csr_matrix(sparse.vstack(parts, format="csr"))[np.argsort(order, kind="stable")]
 
+    def counts_per_cell(self, rows: IntArray) -> FloatArray | None:
+        """Reads the cells where no column of the file says it."""
+        if self.config.scale != "counts":
+            return None
+        if self.library_size is not None:
+            return self.library_size[rows]
+        order = np.argsort(rows, kind="stable")
+        found = np.empty(len(rows), dtype=np.float32)
+        counted = (self._counted(block) for _, block in self.file.blocks(rows[order], CELLS_AT_ONCE))
+        found[order] = np.concatenate([np.empty(0, dtype=np.float32), *(_totals(block) for block in counted)])
+        return found
+
+    def _counted(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        """The genes of the file that the sum over genes is over."""
+        if self.over_genes and self.library_size is None and self.columns is not None:
+            return sparse.csr_matrix(block[:, self.columns])
+        return block
+
     def _log1p(self, rows: IntArray, block: sparse.csr_matrix) -> sparse.csr_matrix:
         if "scale" not in self.file.uns_gensim:
             _check_simulated(block, self.config.scale, self.file.where, self.file.cells[rows])
-        columns = self.columns
-        if self.over_genes and self.library_size is None and columns is not None:
-            block, columns = sparse.csr_matrix(block[:, columns]), None
-        if self.library_size is not None:
-            library_size = self.library_size[rows]
-        else:
-            library_size = np.asarray(block.sum(axis=1), dtype=np.float32).ravel()
+        counted = self._counted(block)
+        columns = self.columns if counted is block else None
+        library_size = _totals(counted) if self.library_size is None else self.library_size[rows]
         if self.config.scale == "counts" and not (library_size > 0).all():
             first = self.file.cells[rows[int(np.argmin(library_size > 0))]]
             raise DataError(f"{self.file.where}: cell {str(first)!r} has no counts; remove such cells")
-        x = to_log1p_cp10k(block, self.config.scale, library_size)
+        x = to_log1p_cp10k(counted, self.config.scale, library_size)
         return x if columns is None else sparse.csr_matrix(x[:, columns])
 
 
@@ -255,6 +281,10 @@ def _columns(theirs: tuple[str, ...], wanted: tuple[str, ...], where: str) -> In
             f"first difference (wanted, file): {difference}"
         )
     return np.array([position[gene] for gene in wanted], dtype=np.int64)
+
+
+def _totals(block: sparse.csr_matrix) -> FloatArray:
+    return np.asarray(block.sum(axis=1), dtype=np.float32).ravel()
 
 
 def _rows_of(condition: Condition, conditions: tuple[Condition, ...], condition_of: IntArray) -> IntArray:

@@ -30,9 +30,10 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "de": tuple(metric.key for metric in (*EXPRESSION, *POOLED)),
     "vcc2025": ("mae_delta", "pds_l1", "des_wilcoxon", "vcc2025_score"),
     "vcc2026": (
-        "pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae", "vcc2026_score",
+        "pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae", "mse_ratio_2026",
+        "vcc2026_score",
     ),
-    "cole2026": ("l2_delta", "pearson_delta", "auprc_lfc", "deg_macro_f1"),
+    "cole2026": ("l2_ba_ate", "l2_delta", "pearson_delta", "auprc_lfc", "deg_macro_f1"),
     "systema": ("pearson_systema", "centroid_accuracy", "pearson_delta", "pearson_delta_top20"),
     "all": tuple(metric.key for metric in CATALOGUE),
 }  # fmt: skip

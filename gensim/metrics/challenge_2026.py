@@ -1,9 +1,8 @@
 """Differential expression as the Virtual Cell Challenge of 2026 tests and compares it.
 
-Source of everything here: The vcc2026 metric suite (Arc Institute, 2026), sections 1 and 3 to 6. Two things differ.
-Cells come as log1p CP10k, whose ranks and normalised means are those of counts, but which cannot be summed as counts:
-bulk profiles weigh cells equally. And real and predicted cells are tested against different controls where sharing them
-would correlate their noise.
+Source of everything here: The vcc2026 metric suite (Arc Institute, 2026), sections 3 to 6. One thing differs: real and
+predicted cells are tested against different controls where sharing them would correlate their noise. Cells come as
+log1p CP10k, whose ranks and normalised means are those of counts.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ FALSE_DISCOVERY_RATE = 0.05
 LEAST_CPM = 5.0
 PURITY = 0.9
 FEWEST_GENES = 10
-BULK_TOTAL = 5e4
 OFFSET = 1e-9
 Vector = NDArray[np.float64]
 
@@ -126,12 +124,6 @@ def fold_change_nmae(real: Table2026, predicted: Table2026, targets: IntArray) -
     if not wanted.any():
         raise NotComputable("the significant genes of the real cells have fold changes of 0")
     return float(np.abs(found - wanted).sum() / np.abs(wanted).sum())
-
-
-def bulk(x: FloatArray) -> Vector:
-    """(G,) b = log(1 + 5e4 share_g) of (n, G) cells, log1p CP10k, with the mean of the cells in place of their sum."""
-    mean = _mean_cp10k(x)
-    return np.asarray(np.log1p(BULK_TOTAL * mean / max(mean.sum(), OFFSET)))
 
 
 def _mean_cp10k(x: FloatArray) -> Vector:

@@ -76,7 +76,7 @@ class _Scale:
         unknown = [c.metric.key for c in components if (self.row, c.metric.key) not in self.averages]
         if unknown:
             return f"not measured: {', '.join(unknown)}"
-        if not any(row == MEAN_RESPONSE for row, _ in self.averages):
+        if any((MEAN_RESPONSE, c.metric.key) not in self.averages for c in components):
             return NO_BASELINE
         needed = [(row, c) for row in self._rows[1:] for c in components if self._value(row, c) is None]
         if not needed and all(self._value(self.row, c) is None for c in components):

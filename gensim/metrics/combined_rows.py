@@ -39,11 +39,12 @@ COMBINED = (
     ),
     CombinedMetric(
         key="vcc2026_score",
-        name="Total score of the challenge of 2026 but for its expression error: mean of (u - b) / (r - b) of "
-        "pds_cosine_2026, direction_fidelity, direction_reach, de_jaccard and lfc_nmae, the last at least -6, with b "
-        "and r the averages of the rows mean_response and replicate, conditions of all contexts together; " + _HALVES,
+        name="Total score of the challenge of 2026: mean of (u - b) / (r - b) of pds_cosine_2026, mse_ratio_2026 (from "
+        "0 to 1), direction_fidelity, direction_reach, de_jaccard and lfc_nmae (at least -6), b and r the averages "
+        "of the rows mean_response and replicate, conditions of all contexts together; " + _HALVES,
         of=(
             Component(_ROWS["pds_cosine_2026"], worst=0.0),
+            Component(_ROWS["mse_ratio_2026"], worst=math.inf, low=0.0, high=1.0),
             Component(_ROWS["direction_fidelity"], worst=0.0),
             Component(_ROWS["direction_reach"], worst=0.0),
             Component(_ROWS["de_jaccard"], worst=0.0),

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.errors import NotComputable
-from gensim.metrics.challenge_2026 import Table2026, bulk
+from gensim.metrics.batch_effects import InBatches
+from gensim.metrics.bulk_profiles import bulk, noisy_bulk
+from gensim.metrics.challenge_2026 import Table2026
 from gensim.metrics.differential_expression import DifferentialExpression, corrected, rank_sum_p
 from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.pairs import Sample
@@ -16,6 +18,10 @@ from gensim.types import FloatArray, IntArray
 
 GENES_BLOCK = 1024
 ONE_CONTROL = "the context has 1 held-back control cell; an effect needs two halves of controls"
+NO_COUNTS = (
+    "counts cannot be summed, because real, control or predicted cells are logarithms; give all of them as counts "
+    "(data.scale=counts)"
+)
 
 
 @dataclass(frozen=True)  # without slots, since what several comparisons share is computed once and kept
@@ -27,12 +33,18 @@ class Side:
         scores: (n, D) float32, the same cells in the metric space.
         control_mean: (G,) mean of the control cells that its effect is taken against; None where there are too few.
         controls: (m, G) control cells that its differential expression is tested against; may be without cells.
+        library_size, control_library_size: (n,) and (m,) counts of these cells; None where some cells of the evaluation
+            are no counts, or no metric asks.
+        in_batches: batches of the cells, and control means in them; None where they are not known.
     """
 
     x: FloatArray
     scores: FloatArray
     control_mean: NDArray[np.float64] | None
     controls: FloatArray
+    library_size: FloatArray | None = None
+    control_library_size: FloatArray | None = None
+    in_batches: InBatches | None = None
 
     @cached_property
     def marginals(self) -> GeneMarginals:
@@ -57,11 +69,32 @@ class Side:
         return self.marginals.mean - self.control_mean
 
     @cached_property
+    def delta_over_batches(self) -> NDArray[np.float64]:
+        """The effect with batches counting alike, where those of the cells are known."""
+        if self.in_batches is None or self.control_mean is None:
+            return self.delta
+        return self.in_batches.effect(self.x)
+
+    @cached_property
     def delta_2026(self) -> NDArray[np.float64]:
         """Difference of bulk profiles of the Virtual Cell Challenge of 2026."""
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
-        return bulk(self.x) - bulk(self.controls)
+        return bulk(self.x, self.library_size) - bulk(self.controls, self.control_library_size)
+
+    @cached_property
+    def noisy_bulk(self) -> NDArray[np.float64]:
+        """(G + 1,) bulk profile of that challenge and its sampling noise."""
+        if self.library_size is None:
+            raise NotComputable(NO_COUNTS)
+        return noisy_bulk(self.x, self.library_size)
+
+    @cached_property
+    def noisy_shift(self) -> NDArray[np.float64]:
+        """(2 G + 2,) the same of the cells, then of the controls."""
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return np.concatenate([self.noisy_bulk, noisy_bulk(self.controls, self.control_library_size)])
 
     @cached_property
     def response_classes(self) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import NotComputable
 from gensim.seeding import numpy_generator
-from gensim.types import Condition, FloatArray, blocks
+from gensim.types import Condition, FloatArray, IntArray, blocks
 
 FALSE_DISCOVERY_RATE = 0.05
 GENES_AT_ONCE = 512
@@ -117,8 +117,8 @@ class ControlCells:
         self.rows = draw_rows(source.rows(control), max_cells, numpy_generator(seed, "control cells", control.key))
         self.whole = read_dense(source, self.rows, f"controls {control.label!r}")
 
-    def halves(self, repeat: int) -> tuple[FloatArray, FloatArray]:
-        """Two disjoint halves; without cells in the first where the context has a single control cell."""
+    def halves(self, repeat: int) -> tuple[IntArray, IntArray]:
+        """Where two disjoint halves are in the whole; none in the first where the context has a single control cell."""
         order = numpy_generator(self.seed, "halves of control cells", self.key, repeat).permutation(len(self.whole))
         n_first = len(self.whole) // 2
-        return self.whole[order[:n_first]], self.whole[order[n_first:]]
+        return order[:n_first], order[n_first:]

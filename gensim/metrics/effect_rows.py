@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.errors import NotComputable
+from gensim.metrics.batch_effects import LARGE_BATCH, NOT_KNOWN
 from gensim.metrics.comparison import Comparison
 from gensim.metrics.effects import (
     l2_delta,
@@ -38,6 +39,13 @@ def _means(comparison: Comparison) -> tuple[Vector, Vector]:
 
 def _deltas(comparison: Comparison) -> tuple[Vector, Vector]:
     return comparison.real.delta, comparison.predicted.delta
+
+
+def _ba_ate(comparison: Comparison) -> float:
+    """||Delta - Delta^||_2 of effects in which batches count alike (Cole et al. 2026)."""
+    if comparison.real.in_batches is None:
+        raise NotComputable(NOT_KNOWN)
+    return l2_delta(comparison.real.delta_over_batches, comparison.predicted.delta_over_batches)
 
 
 def _systema(comparison: Comparison) -> float:
@@ -93,6 +101,16 @@ EFFECT = (
         of_means=l2_delta,
         unit=UNIT,
         source="Euclidean distance of pseudobulk effects",
+        **ERROR,
+    ),
+    ConditionMetric(
+        key="l2_ba_ate",
+        name=f"L2 of the difference of batch-averaged effects (BA-ATE), all genes: batches count alike, taken against "
+        f"control cells of the same batch where a condition has {LARGE_BATCH} cells or more per batch; predicted cells "
+        f"whose batches are not known count alike; {APART}",
+        function=_ba_ate,
+        unit=UNIT,
+        source="Cole et al. 2026",
         **ERROR,
     ),
     ConditionMetric(

@@ -12,8 +12,6 @@ from gensim.types import FloatArray, IntArray, blocks
 
 QUANTILE = 0.9
 BATCH_DRAWS, CELL_DRAWS = 10, 10
-LARGE_BATCH = 100
-"""Cells of a condition per batch, on average, from which effects are taken batch by batch."""
 GENES_AT_ONCE = 1024
 FEWEST_CELLS = 2
 
@@ -48,6 +46,8 @@ def experimental_error(
     batch_of: IntArray | None,
     control_batch_of: IntArray | None,
     seed: int,
+    *,
+    within: bool = False,
 ) -> ExperimentalError:
     """epsilon(q) = the q-quantile of ||Delta' - Delta||_2 over 10 x 10 hierarchical bootstrap samples, q = 0.9
 
@@ -56,9 +56,9 @@ def experimental_error(
 
     with y'_b, y_b the means of the perturbed and of the control cells of batch b: batches count alike. Batches are
     drawn with replacement, 10 times; each time cells are drawn with replacement within the drawn batches, 10 times,
-    and the effect Delta' is taken of them. Where a condition has on average 100 cells or more in its batches, both
-    sides draw the same batches, so that what a batch does to both cancels; else each side draws its own. Without
-    batches cells alone are drawn, which leaves out how experiments differ, so that the error is too small.
+    and the effect Delta' is taken of them. Where effects are taken within batches, both sides draw the same ones, so
+    that what a batch does to both cancels; else each side draws its own. Without batches cells alone are drawn, which
+    leaves out how experiments differ, so that the error is too small.
 
     A sample is a vector of multinomial weights, so that samples cost a product with the cells and never hold any.
 
@@ -67,6 +67,7 @@ def experimental_error(
         controls: (m, G) control cells.
         batch_of, control_batch_of: (n,) and (m,) codes of batches, alike on both sides; None: not known.
         seed: of the draws.
+        within: whether the effect is taken within batches, see `batch_effects`; not so where no batch has both.
 
     Returns:
         No value, with the reason, where a side has fewer than 2 cells.
@@ -81,7 +82,7 @@ def experimental_error(
     if batch_of is not None and control_batch_of is not None:
         batch, control_batch = batch_of, control_batch_of
     shared = np.intersect1d(batch, control_batch)
-    paired = known and len(shared) > 0 and len(batch) >= LARGE_BATCH * len(np.unique(batch))
+    paired = within and known and len(shared) > 0
     if paired:
         kept, control_kept = np.isin(batch, shared), np.isin(control_batch, shared)
         x, batch, controls, control_batch = x[kept], batch[kept], controls[control_kept], control_batch[control_kept]

@@ -1,5 +1,6 @@
 """Spread and zeros of single genes, which a mean does not show."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -65,3 +66,11 @@ def variance_ratio(real: GeneMarginals, predicted: GeneMarginals) -> float:
 def zero_fraction_error(real: GeneMarginals, predicted: GeneMarginals) -> float:
     """mean_g |p_g(predicted) - p_g(real)| with p_g the share of cells in which gene g is exactly 0; between 0 and 1."""
     return float(np.abs(predicted.detecting / predicted.n - real.detecting / real.n).mean())
+
+
+def moments(cells: Mapping[str, FloatArray]) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """(G,) mean and variance per population; empty where one of them has a single cell."""
+    if min(len(x) for x in cells.values()) < 2:
+        return {}
+    marginals = {name: GeneMarginals.of(x) for name, x in cells.items()}
+    return {name: (m.mean.astype(np.float32), m.variance.astype(np.float32)) for name, m in marginals.items()}

@@ -1,6 +1,6 @@
 """Metrics of all conditions of a context together, such as whether a prediction is nearest to its own condition."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,7 +13,9 @@ from gensim.metrics.metric import Metric
 from gensim.types import IntArray
 
 Vector = NDArray[np.float64]
-Vectors = Literal["mean", "delta", "delta_2026", "response_classes"]
+Vectors = Literal["mean", "delta", "delta_2026", "response_classes", "noisy_bulk", "noisy_shift"]
+OF_COUNTS = frozenset[Vectors]({"delta_2026", "noisy_bulk", "noisy_shift"})
+"""Those that are of summed counts, where these are known."""
 
 
 @dataclass(frozen=True)  # without slots, since what all conditions share is computed once and kept
@@ -24,11 +26,13 @@ class Panel:
         real: (K, G) in the order of the conditions.
         predicted: (K, G).
         targets: K times the columns of the genes that the condition perturbs; empty where they are not measured.
+        contexts: K times the key of its context.
     """
 
     real: Vector
     predicted: Vector
     targets: Sequence[IntArray]
+    contexts: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -60,8 +64,18 @@ class PooledMetric(Metric):
 
     Args:
         takes: as in `PanelMetric`.
-        function: the value of a panel of two or more conditions.
+        function: the value of a panel of two or more conditions; raises `NotComputable` with the reason.
+        takes_of_real: of the real cells, where that is another.
     """
 
     takes: Vectors
     function: Callable[[Panel], float]
+    takes_of_real: Vectors | None = None
+
+
+def taken(metrics: Iterable[Metric]) -> tuple[frozenset[Vectors], frozenset[Vectors]]:
+    """The vectors that metrics of panels take of the real, and of the predicted cells."""
+    of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric | PooledMetric)]
+    pooled = [metric for metric in of_panels if isinstance(metric, PooledMetric)]
+    of_real = {metric.takes for metric in of_panels} | {m.takes_of_real for m in pooled if m.takes_of_real is not None}
+    return frozenset(of_real), frozenset(metric.takes for metric in of_panels)

@@ -24,25 +24,17 @@ class Member:
         condition: which.
         measured: where its values go.
         targets: columns of the genes that it perturbs.
-        takes: which vectors to keep.
         seen: whether training had it; None where that is not known.
     """
 
-    def __init__(
-        self,
-        condition: Condition,
-        measured: Measured,
-        targets: IntArray,
-        takes: Iterable[Vectors],
-        seen: bool | None = None,
-    ) -> None:
-        self.condition, self.measured, self.targets, self.takes = condition, measured, targets, frozenset(takes)
-        self.seen = seen
+    def __init__(self, condition: Condition, measured: Measured, targets: IntArray, seen: bool | None = None) -> None:
+        self.condition, self.measured, self.targets, self.seen = condition, measured, targets, seen
         self.vectors: dict[Place, Vector] = {}
         self.reasons: dict[Place, str] = {}
 
-    def keep(self, row: str, repeat: int, side: Side) -> None:
-        for name in self.takes:
+    def keep(self, row: str, repeat: int, side: Side, takes: Iterable[Vectors]) -> None:
+        """Keep these vectors of a side."""
+        for name in takes:
             try:
                 self.vectors[name, row, repeat] = getattr(side, name)
             except NotComputable as error:
@@ -80,15 +72,21 @@ def pooled(
         for row in rows:
             values: list[float] = []
             reasons: set[str] = set()
+            void: set[str] = set()
             n = 0
             for repeat in range(n_repeats):
-                places = [(metric.takes, name, repeat) for name in (real, row)]
+                places = [(metric.takes_of_real or metric.takes, real, repeat), (metric.takes, row, repeat)]
                 present, panel = _panel(members, places)
                 reasons |= {m.reasons[place] for m in members for place in places if place in m.reasons}
                 if panel is not None and metric.in_repeat(repeat):
-                    values.append(metric.function(panel))
+                    try:
+                        values.append(metric.function(panel))
+                    except NotComputable as error:
+                        void.add(str(error))
                     n = len(present)
-            if values:
+            if void:
+                found[row, metric.key] = Estimate(None, None, None, 0, "; ".join(sorted(void)))
+            elif values:
                 found[row, metric.key] = Estimate(float(np.mean(values)), None, None, n, NO_INTERVAL)
             else:
                 why = "; ".join(sorted(reasons)) or "fewer than 2 conditions have such cells"
@@ -102,7 +100,7 @@ def _panel(members: Sequence[Member], places: Sequence[Place]) -> tuple[list[Mem
     if len(present) < 2:
         return present, None
     real, predicted = (np.stack([member.vectors[place] for member in present]) for place in places)
-    return present, Panel(real, predicted, [member.targets for member in present])
+    return present, Panel(real, predicted, [m.targets for m in present], [_context(m) for m in present])
 
 
 def _measure(group: list[Member], metrics: list[PanelMetric], places: list[Place], row: str) -> None:

@@ -4,6 +4,7 @@ from functools import partial
 
 from gensim.metrics.conformal import COVERAGE
 from gensim.metrics.discrimination import centroid_accuracy, pds, pds_2026, rank_of_prediction
+from gensim.metrics.expression_error import mse_ratio_2026
 from gensim.metrics.macro_f1 import macro_f1
 from gensim.metrics.panel import PanelMetric, PooledMetric
 from gensim.metrics.scales import DISTANCE, LOSS, SHARE, UNIT
@@ -43,7 +44,8 @@ PANEL = (
     PanelMetric(
         key="pds_cosine_2026",
         name="Perturbation discrimination score, 1 - rank / (K - 1) by cosine distance of effects of bulk profiles "
-        "log(1 + 5e4 share), cells weighted equally; ties share their average rank; the two effects share no control",
+        "log(1 + 5e4 share of summed counts; cells count alike where some are logarithms); genes that any condition "
+        "perturbs left out; ties share their average rank; the two effects share no control",
         takes="delta_2026",
         function=pds_2026,
         space="genes",
@@ -108,5 +110,18 @@ POOLED = (
         space="genes",
         source="Cole et al. 2026",
         **SHARE,
+    ),
+    PooledMetric(
+        key="mse_ratio_2026",
+        name="Squared error of bulk profiles log(1 + 5e4 share of summed counts) over their squared distance from "
+        "control cells, both less sampling noise, the prediction's capped by the real cells' and by its spread over "
+        "conditions; sums over conditions of means over genes not perturbed; one value for all conditions",
+        takes="noisy_bulk",
+        takes_of_real="noisy_shift",
+        function=mse_ratio_2026,
+        unit="1",
+        space="genes",
+        source="Virtual Cell Challenge 2026, The vcc2026 metric suite, section 2",
+        **DISTANCE,
     ),
 )

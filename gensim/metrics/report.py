@@ -176,7 +176,8 @@ def as_csv(evaluation: Evaluation) -> str:
             writer.writerow([name, row, measured, value, m.reason or "", key, stand_in, error, ""])
         if (bound := result.experimental_error) is not None:
             value = "" if bound.value is None else repr(bound.value)
-            writer.writerow([name, "experimental_error", BOUNDED, value, bound.reason or "", key, "", "", ""])
+            for bounded in [metric.key for metric in evaluation.metrics if metric.key in BOUNDED]:
+                writer.writerow([name, "experimental_error", bounded, value, bound.reason or "", key, "", "", ""])
     for condition, reason in evaluation.not_scored:
         for metric in [metric for metric in evaluation.metrics if not isinstance(metric, OfAll)]:
             writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", "", ""])
@@ -207,7 +208,7 @@ def _table(
         if (rows[0], metric.key) in estimates:
             cells = (_text(estimates[row, metric.key], group.n_conditions, notes) for row in rows)
             table.add_row(_head(metric), *cells)
-            if metric.key == BOUNDED and error is not None:
+            if metric.key in BOUNDED and error is not None:
                 table.add_row(
                     "  experimental error",
                     *(_text(error, group.n_conditions, notes) if row == REPLICATE else "" for row in rows),

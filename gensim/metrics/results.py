@@ -24,8 +24,8 @@ SCORED_ROWS = (TRAINING_MEAN, MEAN_RESPONSE, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS
 """Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
 vectors of perturbations or of contexts tell which others are like them; `BOUNDS` where such conditions are scored."""
 REAL = "real"
-BOUNDED = "l2_delta"
-"""The metric that an experimental error is a bound of: none is known to be better that is nearer than this."""
+BOUNDED = ("l2_delta", "l2_ba_ate")
+"""Metrics that an experimental error is a bound of: none is known to be better that is nearer than this."""
 Missing = Literal["no_change"]
 """A row whose cells may stand for those that a prediction lacks."""
 TRUTH_CELLS = "truth_cells"
@@ -65,7 +65,7 @@ class ConditionResult:
         moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p
             CP10k; empty where either has a single cell. A figure shows them; they are too many for a file of numbers.
         pictures: what a page shows of it, if asked for.
-        experimental_error: of its real effect, from the cells that are used; None where `BOUNDED` is not asked for.
+        experimental_error: of its real effect, from the cells that are used; None where none of `BOUNDED` is asked for.
         stand_in: the row whose cells stand for those of the model, which has none of this condition; None: it has.
     """
 
