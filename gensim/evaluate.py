@@ -271,7 +271,9 @@ def _score(
     rows = dict(_fixed_rows(inputs, condition, batches, tested_against.whole, predicted_rows, control_rows, sizes))
     sigma2 = median_squared_distance(real_scores) if len(real) > 1 else None
     targets = np.flatnonzero(np.isin(inputs.space.genes, condition.perturbations))
-    centroid = _training_centroid(inputs.effects, condition.control, controls)
+    centroid = None
+    if inputs.effects and inputs.effects.conditions:
+        centroid = controls.whole(condition.control) + average_effect(inputs.effects, condition.control)
 
     def of_half(cells: IntArray, repeat: int, half: Literal[0, 1]) -> Side:
         """Real cells against one half of the controls."""
@@ -349,15 +351,6 @@ def _score(
         if pictures
         else None,
     )
-
-
-def _training_centroid(
-    effects: MeanEffects | None, control: Condition, controls: ControlMeans
-) -> NDArray[np.float64] | None:
-    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context."""
-    if effects is None or not effects.conditions:
-        return None
-    return controls.whole(control) + average_effect(effects, control)
 
 
 def _fixed_rows(
