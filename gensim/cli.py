@@ -285,10 +285,10 @@ def _compare(parsed: argparse.Namespace) -> None:
     from gensim.atomic import write_json
     from gensim.metrics.paired import as_json, as_text, compare_evaluations
 
-    differences = compare_evaluations(parsed.first, parsed.second)
+    compared = compare_evaluations(parsed.first, parsed.second)
     if parsed.out is not None:
-        write_json(parsed.out, as_json(differences))
-    _say(as_text(differences, str(parsed.first), str(parsed.second)))
+        write_json(parsed.out, as_json(compared))
+    _say(as_text(compared, str(parsed.first), str(parsed.second)))
 
 
 def _metrics(_: argparse.Namespace) -> None:

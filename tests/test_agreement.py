@@ -87,6 +87,25 @@ def test_agreement_with_cell_eval(screens, tmp_path):
     assert len(different) > 3 * len(THEIRS)
 
 
+def test_the_score_of_2025_is_that_of_cell_eval():
+    cell_eval = pytest.importorskip("cell_eval", reason="cell-eval is not installed")
+    polars = pytest.importorskip("polars")
+    *_, score = choose(["vcc2025_score"])
+    names = {"mae_delta": "mae", "pds_l1": "discrimination_score_l1", "des_wilcoxon": "overlap_at_N"}
+    rng = np.random.default_rng(0)
+    ends = [rng.uniform(0, 1, size=(2, 3)) for _ in range(20)]
+    ends += [np.array(pair) for pair in ([[0.1, np.nan, 0.5], [0.2] * 3], [[0.0, 1.0, 0.5], [0.0, 1.0, 1.0]])]
+    for user, base in ends:
+        columns = [{name: [value] for name, value in zip(names.values(), row, strict=True)} for row in (user, base)]
+        frames = [polars.DataFrame({"statistic": ["mean"], **values}) for values in columns]
+        theirs = cell_eval.score_agg_metrics(*frames).filter(polars.col("metric") == "avg_score")["from_baseline"][0]
+        ours = []
+        for component in score.of:
+            k = list(names).index(component.metric.key)
+            ours += component.scaled(*(np.array([v]) for v in (user[k], base[k], component.metric.identical))).tolist()
+        assert np.mean(ours) == pytest.approx(theirs, abs=1e-12)
+
+
 def test_rank_sum_rates_are_those_of_scanpy(screens):
     real, _, controls = screens
     cells = as_anndata(real, controls)

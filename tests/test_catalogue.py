@@ -83,7 +83,10 @@ def test_the_command_asks_for_presets_and_keys(tmp_path, monkeypatch, capsys):
     command = ["evaluate", "cells.zarr", "--run", "run"]
     assert main([*command, "--metrics", "vcc2025, rank,"]) == 0
     assert main(command) == 0
-    assert asked == [["mae_delta", "des_wilcoxon", "pds_l1", "rank"], [metric.key for metric in DEFAULT]]
+    assert asked == [
+        ["mae_delta", "des_wilcoxon", "pds_l1", "rank", "vcc2025_score"],
+        [metric.key for metric in DEFAULT],
+    ]
     assert "the report" in capsys.readouterr().out
 
 

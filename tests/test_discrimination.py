@@ -15,6 +15,7 @@ from gensim.metrics.panel_rows import PANEL
 from gensim.types import Condition
 
 NO_TARGET = np.empty(0, dtype=np.int64)
+TAKES = ("mean", "delta")
 REAL = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]])
 
 
@@ -90,9 +91,9 @@ def side(mean, control_mean=0.0):
 def members_of(conditions, real, predicted):
     members = []
     for condition, r, p in zip(conditions, real, predicted, strict=True):
-        members.append(Member(condition, Measured(), NO_TARGET, ("mean", "delta")))
-        members[-1].keep("real", 0, side(r))
-        members[-1].keep("model", 0, side(p))
+        members.append(Member(condition, Measured(), NO_TARGET))
+        members[-1].keep("real", 0, side(r), TAKES)
+        members[-1].keep("model", 0, side(p), TAKES)
     return members
 
 
@@ -109,7 +110,7 @@ def test_panels_are_of_one_context():
 def test_what_a_panel_lacks_has_its_reason():
     conditions = [Condition(("A",)), Condition(("B",)), Condition(("C",), (("donor", "X"),))]
     members = members_of(conditions, REAL, REAL)
-    members[1].keep("baseline", 0, side([1, 1], None))
+    members[1].keep("baseline", 0, side([1, 1], None), TAKES)
     measure_panels(members, PANEL, "real", ["model", "baseline"], 1)
     a, b, alone = (member.measured for member in members)
     assert a.values["model", "pds_l1"] == [1.0]
@@ -122,8 +123,8 @@ def test_what_a_panel_lacks_has_its_reason():
 def test_a_panel_metric_may_be_taken_in_the_first_repeat_alone():
     members = members_of([Condition(("A",)), Condition(("B",))], REAL[:2], REAL[:2])
     for member, mean in zip(members, REAL, strict=False):
-        member.keep("real", 1, side(mean))
-        member.keep("model", 1, side(mean))
+        member.keep("real", 1, side(mean), TAKES)
+        member.keep("model", 1, side(mean), TAKES)
     once = replace(PANEL[0], key="once", repeats=1)
     measure_panels(members, [PANEL[0], once], "real", ["model"], 2)
     assert members[0].measured.values == {("model", PANEL[0].key): [1.0, 1.0], ("model", "once"): [1.0]}

@@ -273,6 +273,25 @@ def test_a_pooled_metric_has_one_value_per_group():
     assert averages["replicate", "deg_macro_f1"].value is None
 
 
+def test_conformal_intervals_of_seen_and_unseen_conditions():
+    conditions = [Condition((f"P{i}",)) for i in range(21)]
+    shifts = np.random.default_rng(36).normal(0, 0.4, size=(21, N_GENES)).astype(np.float32)
+    populations = list(zip(conditions, shifts, strict=True))
+    effects = MeanEffects(tuple(conditions[:10]), shifts[:10])
+    given = inputs(gaussian(37, populations, n=30), gaussian(38, populations, n=20), effects=effects)
+    evaluation = evaluate(given, n_repeats=2, metrics=choose(["conformal_coverage", "conformal_width"]))
+    # No two errors are equal, so of 10 seen conditions 9 are within, and of 11 unseen ones ceil(9.9).
+    for group, expected in (("seen", 9 / 10), ("unseen", 10 / 11), ("all", 19 / 21)):
+        for row in ("no_change", "training_mean", "replicate", "model"):
+            found = evaluation.group(group).averages[row, "conformal_coverage"].value
+            assert found == pytest.approx(expected), (group, row)
+    # The training mean is the very effect of what training had, and says little of the rest.
+    seen, unseen = (evaluation.group(name).averages for name in ("seen", "unseen"))
+    assert seen["training_mean", "conformal_width"].value < 0.5 * unseen["training_mean", "conformal_width"].value
+    assert evaluation.group("all").scores["model", "conformal_width"].value > 0.8
+    assert "conformal_coverage →0.9" in as_text(evaluation)
+
+
 def test_metrics_without_scores_can_be_asked_for_alone():
     evaluation = evaluate(inputs(gaussian(33, PERTURBED)), n_repeats=1, metrics=choose(["pearson_delta", "pds_cosine"]))
     assert evaluation.group("all").scores == {}

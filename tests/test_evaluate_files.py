@@ -339,3 +339,59 @@ def test_the_page_has_the_rows_of_metrics_of_all_conditions(files):
         cells(prefix, n=80).write_h5ad(files / f"{name}.h5ad")
     evaluated(files, "--truth", files / "real.h5ad", "--metrics", "deg_macro_f1")
     assert ">model</th>" in (files / "pred.evaluation" / "report.html").read_text()
+
+
+def test_the_score_of_a_challenge_stands_in_every_file_and_can_be_required(files, capsys):
+    asked = ["evaluate", str(files / "pred.h5ad"), "--truth", str(files / "real.h5ad"), *DATA]
+    asked += ["--metrics", "vcc2025_score", "--require", "vcc2025_score>=0.3"]
+    assert main(asked) == 1
+    assert "cannot be told: effects of training conditions are not known" in capsys.readouterr().err
+    assert main([*asked, "--train", str(files / "train.h5ad")]) == 0
+    folder = files / "pred.evaluation"
+    found = json.loads((folder / "metrics.json").read_text())
+    assert {metric["key"]: metric["combines"] for metric in found["catalogue"]} == {
+        "mae_delta": [], "pds_l1": [], "des_wilcoxon": [], "vcc2025_score": ["mae_delta", "pds_l1", "des_wilcoxon"]
+    }  # fmt: skip
+    averages = found["groups"][0]["averages"]
+    keys = ("mae_delta", "pds_l1", "des_wilcoxon")
+    u, b = ([averages[row][key]["value"] for key in keys] for row in ("model", "mean_response"))
+    parts = [1 - u[0] / b[0], *((x - y) / (1 - y) for x, y in zip(u[1:], b[1:], strict=True))]
+    score = averages["model"]["vcc2025_score"]["value"]
+    assert score == pytest.approx(np.mean(np.maximum(parts, 0)))
+    assert 0.3 <= score <= 1
+    assert averages["mean_response"]["vcc2025_score"]["value"] == 0
+    assert "vcc2025_score ↑" in (folder / "report.txt").read_text()
+    assert 'href="#metric-vcc2025_score"' in (folder / "report.html").read_text()
+    table = pd.read_csv(folder / "metrics.csv", float_precision="round_trip")
+    (line,) = table[(table["metric"] == "vcc2025_score") & (table["row"] == "model")].to_dict("records")
+    assert (line["value"], line["group"]) == (score, "all")
+    assert pd.isna(line["condition"])
+    annotated = ad.read_h5ad(folder / "metrics.h5ad")
+    assert annotated.var.loc["vcc2025_score", "average_all"] == score
+    assert np.isnan(annotated[:, "vcc2025_score"].X).all()
+    assert main(["compare-predictions", str(folder), str(folder)]) == 0
+    assert "not compared: vcc2025_score" in capsys.readouterr().out
+
+
+def test_the_score_of_2026_of_files_of_counts(files):
+    """Each of four perturbations raises 12 genes of 60; training has two of them."""
+    rng = np.random.default_rng(1)
+    sets = {name: ("control", *perturbed) for name, perturbed in (("train", "AB"), ("real", "CD"), ("pred", "CD"))}
+    for name, labels in sets.items():
+        x = rng.poisson(5.0, (60 * len(labels), 60)).astype(np.float32) + 1
+        for k, label in enumerate(labels):
+            if label != "control":
+                first = 12 * "ABCD".index(label)
+                x[60 * k : 60 * (k + 1), first : first + 12] += rng.poisson(6.0, (60, 12))
+        adata_of(np.repeat(labels, 60), x, name).write_h5ad(files / f"{name}.h5ad")
+    asked = ["--truth", files / "real.h5ad", "--train", files / "train.h5ad", "--metrics", "vcc2026_score"]
+    averages = evaluated(files, *asked)["groups"][0]["averages"]
+    parts = []
+    for key in ("pds_cosine_2026", "direction_fidelity", "direction_reach", "de_jaccard", "lfc_nmae", "mse_ratio_2026"):
+        u, b, r = (averages[row][key]["value"] for row in ("model", "mean_response", "replicate"))
+        s = (u - b) / (r - b)
+        parts.append(min(max(s, 0), 1) if key == "mse_ratio_2026" else s)
+    assert averages["model"]["vcc2026_score"]["value"] == pytest.approx(np.mean(parts))
+    assert averages["model"]["vcc2026_score"]["value"] == pytest.approx(1.0, abs=0.3)
+    assert averages["replicate"]["vcc2026_score"]["value"] == pytest.approx(1.0)
+    assert averages["mean_response"]["vcc2026_score"]["value"] == pytest.approx(0.0)

@@ -11,10 +11,13 @@ FLOORS = [
     ("words", ["types", "errors", "seeding", "config"]),
     ("mechanisms", [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
-        "provenance", "metrics.distances", "metrics.pairs", "count_grid",
+        "provenance", "metrics.distances", "metrics.pairs", "count_grid", "computed_once", "parallel",
     ]),
     ("domain", ["data", "perturbations", "embed", "autoencoder", "transport", "baselines", "metrics"]),
-    ("jobs", ["training", "simulate", "decoding", "evaluate", "evaluate_files", "scoring", "export"]),
+    ("jobs", [
+        "training", "simulate", "decoding", "evaluate", "evaluation_inputs", "condition_scoring", "evaluate_files",
+        "scoring", "export",
+    ]),
     ("wiring", ["build", "simulator", "jobs", "cli"]),
 ]  # fmt: skip
 ONLY_HOME = {

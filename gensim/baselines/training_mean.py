@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gensim.errors import DataError
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition, FloatArray
@@ -37,18 +34,3 @@ class TrainingMean:
                 "take both from the same run"
             )
         return x_control + shift
-
-
-def training_centroid(
-    effects: MeanEffects | None, control: Condition, control_mean: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """(G,) mean of the held-back controls plus the average effect of the training conditions of the context.
-
-    Where training had none of this context, the average is over all of its conditions; None where it had none at all.
-    """
-    if effects is None or not effects.conditions:
-        return None
-    own = [k for k, condition in enumerate(effects.conditions) if condition.control == control]
-    delta = effects.delta if effects.plain is None else effects.plain
-    average: NDArray[np.float64] = delta[own or slice(None)].mean(axis=0, dtype=np.float64)
-    return control_mean + average

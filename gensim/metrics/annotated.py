@@ -1,6 +1,6 @@
 """An evaluation as AnnData, for those who go on with the numbers in scanpy or pandas."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gensim.data.metrics_file import write_metrics
 from gensim.metrics.html_data import measured_rows
-from gensim.metrics.results import MODEL, Evaluation
+from gensim.metrics.metric import Metric
+from gensim.metrics.results import MODEL, Evaluation, GroupSummary
 
 
 def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str, Any] | None = None) -> None:
@@ -18,8 +19,9 @@ def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str,
 
     obs, indexed by label, has the condition's `key`, `seen` (missing where that is not known), `stand_in` (the row
     whose cells stand for the model's where it has none), `experimental_error` and numbers of cells; var, indexed by
-    key, the metric's `name`, `direction`, `unit`, `space` and `source`. NaN: no value, the reason being in
-    metrics.json; metrics with one value for all conditions together have NaN everywhere.
+    key, the metric's `name`, `direction`, `unit`, `space` and `source`, and the model's average over each group of
+    conditions, e.g. `average_unseen`. NaN: no value, the reason being in metrics.json. Metrics with one value for all
+    conditions together, such as scores of challenges, have it there, and NaN for every condition.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -49,11 +51,18 @@ def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str,
             "unit": [m.unit for m in metrics],
             "space": [m.space for m in metrics],
             "source": [m.source for m in metrics],
+            **{f"average_{group.name}": _averages(group, metrics) for group in evaluation.groups},
         },
         index=[m.key for m in metrics],
     )
     layers = {row: _values(evaluation, row) for row in measured_rows(evaluation) or [MODEL]}
     write_metrics(path, conditions, catalogue, layers, MODEL, dict(provenance or {}))
+
+
+def _averages(group: GroupSummary, metrics: Sequence[Metric]) -> NDArray[np.float64]:
+    """(M,) of the model."""
+    found = [group.averages.get((MODEL, metric.key)) for metric in metrics]
+    return np.array([None if average is None else average.value for average in found], dtype=np.float64)
 
 
 def _values(evaluation: Evaluation, row: str) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from gensim.metrics.scores import Estimate, mean_with_interval
 
 TABLE_WIDTH = 160
 ARROWS = {"lower": "↓", "higher": "↑", "nearest": "→"}
+ONE_VALUE = "one value for all conditions together, so there are no pairs; see both reports"
+OTHER_CONDITIONS = "it depends on which other conditions are scored, and these two have not the same"
+NO_PAIR = "no condition has a value in both"
 FEWEST_FOR_TEST = 6
 """Conditions below which the Wilcoxon signed-rank test cannot reach 0.05."""
 
@@ -52,9 +55,22 @@ class PairedDifference:
         return "second" if (self.difference.low > 0) == (self.better == "higher") else "first"
 
 
-def compare_evaluations(first: Path, second: Path) -> list[PairedDifference]:
-    """Every metric that two evaluations of the same real cells share, without those that compare conditions with each
-    other where not the same conditions were scored.
+@dataclass(frozen=True, slots=True)
+class PairedComparison:
+    """What two evaluations say of each metric that both have.
+
+    Args:
+        differences: of those that can be compared condition by condition.
+        left_out: why the others cannot, by key.
+    """
+
+    differences: tuple[PairedDifference, ...]
+    left_out: Mapping[str, str]
+
+
+def compare_evaluations(first: Path, second: Path) -> PairedComparison:
+    """Every metric that two evaluations of the same real cells share, but for those that compare conditions with each
+    other where not the same conditions were scored, and those with one value for all conditions together.
 
     Args:
         first, second: folders that `gensim evaluate` wrote, or their `metrics.json`.
@@ -70,28 +86,31 @@ def compare_evaluations(first: Path, second: Path) -> list[PairedDifference]:
     if not common:
         raise DataError(f"{str(first)!r} and {str(second)!r} have no condition in common; nothing can be compared")
     others = {metric["key"] for metric in b["catalogue"]}
-    found = []
-    for metric in a["catalogue"]:
-        # A rank among other conditions is another number.
-        another = metric.get("compares_conditions", False) and conditions[0].keys() != conditions[1].keys()
-        if metric["key"] not in others or another:
-            continue
+    same = conditions[0].keys() == conditions[1].keys()
+    found, left_out = [], {}
+    for metric in [metric for metric in a["catalogue"] if metric["key"] in others]:
         values = [[_value(of[key], metric["key"]) for key in common] for of in conditions]
         pairs = [(x, y) for x, y in zip(*values, strict=True) if x is not None and y is not None]
-        if pairs:
+        if metric.get("one_value_per_group", False):
+            left_out[metric["key"]] = ONE_VALUE
+        elif metric.get("compares_conditions", False) and not same:  # a rank among other conditions is another number
+            left_out[metric["key"]] = OTHER_CONDITIONS
+        elif not pairs:
+            left_out[metric["key"]] = NO_PAIR
+        else:
             found.append(_difference(metric, np.array(pairs, dtype=np.float64), int(a["seed"])))
-    return found
+    return PairedComparison(tuple(found), left_out)
 
 
-def as_text(differences: Sequence[PairedDifference], first: str, second: str) -> str:
-    """A line per metric."""
+def as_text(compared: PairedComparison, first: str, second: str) -> str:
+    """A line per metric, and one per reason why some are left out."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=TABLE_WIDTH, color_system=None, highlight=False, markup=False)
     table = Table(title=f"second ({second}) minus first ({first})", box=box.SIMPLE)
     table.add_column("metric")
     for column in ("n", "first", "second", "difference [95 %]", "p", "ahead"):
         table.add_column(column, justify="right")
-    for d in differences:
+    for d in compared.differences:
         low, high = d.difference.low, d.difference.high
         interval = "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
         shown = (f"{d.difference.n}", f"{d.first:.4g}", f"{d.second:.4g}", f"{d.difference.value:.4g}{interval}")
@@ -102,11 +121,15 @@ def as_text(differences: Sequence[PairedDifference], first: str, second: str) ->
         f"{FEWEST_FOR_TEST} on, not corrected for the number of metrics; →: of distances from the value of identical "
         "populations"
     )
+    for reason in dict.fromkeys(compared.left_out.values()):
+        keys = [key for key, why in compared.left_out.items() if why == reason]
+        console.print(f"not compared: {', '.join(keys)}: {reason}")
     return buffer.getvalue()
 
 
-def as_json(differences: Sequence[PairedDifference]) -> list[dict[str, Any]]:
-    return [{**asdict(d), "ahead": d.ahead} for d in differences]
+def as_json(compared: PairedComparison) -> list[dict[str, Any]]:
+    """What can be compared."""
+    return [{**asdict(d), "ahead": d.ahead} for d in compared.differences]
 
 
 def _difference(metric: Mapping[str, Any], pairs: np.ndarray, seed: int) -> PairedDifference:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.metrics.conformal import Conformal
 from gensim.metrics.metric import Metric
 from gensim.types import IntArray
 
@@ -16,7 +18,7 @@ OF_COUNTS = frozenset[Vectors]({"delta_2026", "noisy_bulk", "noisy_shift"})
 """Those that are of summed counts, where these are known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, since what all conditions share is computed once and kept
 class Panel:
     """One vector per condition of a context, of the real and of the predicted cells.
 
@@ -35,6 +37,11 @@ class Panel:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @cached_property
+    def conformal(self) -> Conformal:
+        """Of vectors that are effects."""
+        return Conformal.of(self.real, self.predicted)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelMetric(Metric):
@@ -43,10 +50,12 @@ class PanelMetric(Metric):
     Args:
         takes: the property of `Side` that is a vector of the panel.
         function: the value for the k-th condition of a panel of two or more; raises `NotComputable` with the reason.
+        seen_apart: conditions that training had are no panel with those that it had not; all are where that is unknown.
     """
 
     takes: Vectors
     function: Callable[[Panel, int], float]
+    seen_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

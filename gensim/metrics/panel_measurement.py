@@ -1,7 +1,7 @@
 """Collects vectors of conditions, one after another, and measures panels of them."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, product
 
 import numpy as np
 
@@ -24,17 +24,17 @@ class Member:
         condition: which.
         measured: where its values go.
         targets: columns of the genes that it perturbs.
-        takes: which vectors to keep.
+        seen: whether training had it; None where that is not known.
     """
 
-    def __init__(self, condition: Condition, measured: Measured, targets: IntArray, takes: Iterable[Vectors]) -> None:
-        self.condition, self.measured, self.targets, self.takes = condition, measured, targets, frozenset(takes)
+    def __init__(self, condition: Condition, measured: Measured, targets: IntArray, seen: bool | None = None) -> None:
+        self.condition, self.measured, self.targets, self.seen = condition, measured, targets, seen
         self.vectors: dict[Place, Vector] = {}
         self.reasons: dict[Place, str] = {}
 
-    def keep(self, row: str, repeat: int, side: Side, takes: Iterable[Vectors] | None = None) -> None:
-        """Keep the vectors of a side, or others of it than `takes` of the member."""
-        for name in self.takes if takes is None else takes:
+    def keep(self, row: str, repeat: int, side: Side, takes: Iterable[Vectors]) -> None:
+        """Keep these vectors of a side."""
+        for name in takes:
             try:
                 self.vectors[name, row, repeat] = getattr(side, name)
             except NotComputable as error:
@@ -47,18 +47,19 @@ def measure_panels(
     """Add the values of panel metrics to what was measured of each condition.
 
     Args:
-        members: all scored conditions; those of one context make a panel.
+        members: all scored conditions; those of one context make a panel (see `PanelMetric.seen_apart`).
         metrics: of panels.
         real: the name under which the members keep what every row is compared with.
         rows: names of the rows.
         n_repeats: repeats that the members keep.
     """
-    for _, of_context in groupby(sorted(members, key=_context), key=_context):
-        group = list(of_context)
-        for row in rows:
-            for repeat in range(n_repeats):
-                for name in dict.fromkeys(metric.takes for metric in metrics):
-                    wanted = [m for m in metrics if m.takes == name and m.in_repeat(repeat)]
+    for apart, key in ((False, _context), (True, _context_and_seen)):
+        alike = [metric for metric in metrics if metric.seen_apart is apart]
+        for _, together in groupby(sorted(members, key=key), key=key):
+            group = list(together)
+            for row, repeat in product(rows, range(n_repeats)):
+                for name in dict.fromkeys(metric.takes for metric in alike):
+                    wanted = [m for m in alike if m.takes == name and m.in_repeat(repeat)]
                     _measure(group, wanted, [(name, real, repeat), (name, row, repeat)], row)
 
 
@@ -125,3 +126,7 @@ def _value(metric: PanelMetric, panel: Panel | None, k: int) -> float:
 
 def _context(member: Member) -> str:
     return member.condition.control.key
+
+
+def _context_and_seen(member: Member) -> str:
+    return f"{_context(member)} {member.seen}"

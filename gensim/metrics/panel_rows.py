@@ -2,11 +2,14 @@
 
 from functools import partial
 
+from gensim.metrics.conformal import COVERAGE
 from gensim.metrics.discrimination import centroid_accuracy, pds, pds_2026, rank_of_prediction
 from gensim.metrics.expression_error import mse_ratio_2026
 from gensim.metrics.macro_f1 import macro_f1
 from gensim.metrics.panel import PanelMetric, PooledMetric
-from gensim.metrics.scales import DISTANCE, LOSS, SHARE
+from gensim.metrics.scales import DISTANCE, LOSS, SHARE, UNIT
+
+CONFORMAL = "Vovk et al. 2005, Algorithmic learning in a random world; Lei et al. 2018, JASA 113, section 2.2"
 
 PANEL = (
     PanelMetric(
@@ -68,6 +71,33 @@ PANEL = (
         space="genes",
         source="Systema, Viñas Torné et al. 2025, Nature Biotechnology",
         **SHARE,
+    ),
+    PanelMetric(
+        key="conformal_coverage",
+        name="Share of genes whose measured effect lies within the 0.9 interval around the predicted one that errors "
+        "in the other conditions give (split conformal; of the context, seen and unseen ones apart); the average over "
+        "K conditions is ceil(0.9 K) / K whatever is predicted, so that less marks those that are harder than others",
+        takes="delta",
+        function=lambda panel, k: panel.conformal.coverage(k),
+        seen_apart=True,
+        better="nearest",
+        range=(0.0, 1.0),
+        identical=COVERAGE,
+        unit="1",
+        space="genes",
+        source=CONFORMAL,
+    ),
+    PanelMetric(
+        key="conformal_width",
+        name="Mean over genes of the half-width of the intervals of conformal_coverage: how far from a predicted "
+        "effect the measured one of a further such condition may lie",
+        takes="delta",
+        function=lambda panel, k: panel.conformal.width(k),
+        seen_apart=True,
+        unit=UNIT,
+        space="genes",
+        source=CONFORMAL,
+        **DISTANCE,
     ),
 )
 POOLED = (

@@ -17,6 +17,7 @@ from gensim.atomic import atomic_path
 from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.cell_errors import in_words, kind_of
+from gensim.metrics.combined import CombinedMetric
 from gensim.metrics.experimental_error import EXPLANATION, resampled
 from gensim.metrics.html_data import measured_rows
 from gensim.metrics.html_report import as_html
@@ -32,8 +33,10 @@ WIDTH_OF_ROW = 24
 FIGURE = "mean_variance.png"
 ANNOTATED = "metrics.h5ad"
 CSV_COLUMNS = (
-    "condition", "row", "metric", "value", "reason", "condition_key", "stand_in", "standard_error_over_cells",
+    "condition", "row", "metric", "value", "reason", "condition_key", "stand_in", "standard_error_over_cells", "group",
 )  # fmt: skip
+OfAll = PooledMetric | CombinedMetric
+"""Metrics with one value for all conditions of a group, and none for any of them."""
 Notes = dict[str, int]
 """Number of each reason that stands below the tables."""
 
@@ -160,7 +163,8 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
 
 def as_csv(evaluation: Evaluation) -> str:
     """Lines of condition, row, metric, value (empty where there is none), reason, the condition's key, and the row
-    whose cells stand for the model's where it has none, and the standard error over cells."""
+    whose cells stand for the model's where it has none, and the standard error over cells; metrics with one value for
+    all conditions of a group have lines of that group, without a condition."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -169,14 +173,20 @@ def as_csv(evaluation: Evaluation) -> str:
         for (row, measured), m in result.measurements.items():
             stand_in = (result.stand_in or "") if row == MODEL else ""
             value, error = ("" if number is None else repr(number) for number in (m.value, m.standard_error))
-            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in, error])
+            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in, error, ""])
         if (bound := result.experimental_error) is not None:
             value = "" if bound.value is None else repr(bound.value)
             for bounded in [metric.key for metric in evaluation.metrics if metric.key in BOUNDED]:
-                writer.writerow([name, "experimental_error", bounded, value, bound.reason or "", key, "", ""])
+                writer.writerow([name, "experimental_error", bounded, value, bound.reason or "", key, "", "", ""])
     for condition, reason in evaluation.not_scored:
-        for metric in evaluation.metrics:
-            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", ""])
+        for metric in [metric for metric in evaluation.metrics if not isinstance(metric, OfAll)]:
+            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", "", ""])
+    of_all = [metric.key for metric in evaluation.metrics if isinstance(metric, OfAll)]
+    for group in evaluation.groups:
+        for (row, measured), e in group.averages.items():
+            if measured in of_all:
+                value = "" if e.value is None else repr(e.value)
+                writer.writerow(["", row, measured, value, e.reason or "", "", "", "", group.name])
     return buffer.getvalue()
 
 
@@ -237,7 +247,9 @@ def _metric(metric: Metric) -> dict[str, Any]:
         "source": metric.source,
         "repeats": metric.repeats,
         "standard_error_over_cells": kind_of(metric),
-        "compares_conditions": isinstance(metric, PanelMetric | PooledMetric),
+        "compares_conditions": isinstance(metric, PanelMetric | OfAll),
+        "one_value_per_group": isinstance(metric, OfAll),
+        "combines": [component.metric.key for component in metric.of] if isinstance(metric, CombinedMetric) else [],
     }
 
 

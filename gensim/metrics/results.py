@@ -12,13 +12,15 @@ from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
 from gensim.types import Condition, FloatArray
 
 NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP = "no_change", "training_mean", "gaussian_map"
+MEAN_RESPONSE = "mean_response"
+"""The baseline of the challenges; there where a score of theirs is asked for."""
 REPLICATE, MODEL = "replicate", "model"
 REGRESSIONS: tuple[Literal["nearest", "ridge", "kernel_ridge"], ...] = ("nearest", "ridge", "kernel_ridge")
 RANDOM_EMBEDDING, IDEALISED = "random_embedding", "idealised"
 BOUNDS = {RANDOM_EMBEDDING: "lower bound", IDEALISED: "upper bound"}
 """Rows that are no prediction anybody could make or should want, and what they are; shown with each."""
-ROWS = (NO_CHANGE, TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, REPLICATE, MODEL)
-SCORED_ROWS = (TRAINING_MEAN, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, MODEL)
+ROWS = (NO_CHANGE, TRAINING_MEAN, MEAN_RESPONSE, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, REPLICATE, MODEL)
+SCORED_ROWS = (TRAINING_MEAN, MEAN_RESPONSE, GAUSSIAN_MAP, *REGRESSIONS, *BOUNDS, MODEL)
 """Rows that an evaluation may have. `REGRESSIONS` are there where conditions are scored that training did not have, and
 vectors of perturbations or of contexts tell which others are like them; `BOUNDS` where such conditions are scored."""
 REAL = "real"
@@ -82,7 +84,7 @@ class ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """Averages (or the one value of a pooled metric) and normalised scores over a group, by (row, metric key).
+    """Averages (or the one value of a pooled or combined metric) and normalised scores over a group, by (row, key).
 
     `experimental_error` is the average of those of its conditions; None where they were not taken. `standard_errors`
     are over cells, of the averages of the model, by metric key.
@@ -94,6 +96,10 @@ class GroupSummary:
     scores: Mapping[tuple[str, str], Estimate]
     experimental_error: Estimate | None = None
     standard_errors: Mapping[str, float] = field(default_factory=dict)
+
+    def has(self, seen: bool | None) -> bool:
+        """Whether a condition is in it, by whether training had it."""
+        return {"seen": seen is True, "unseen": seen is False}.get(self.name, True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,11 @@
 ROW_MEANINGS = {
     "no_change": "Control cells of the same context as the prediction: that the perturbation does nothing.",
     "training_mean": "The same control cells, moved by the mean effect of the training conditions.",
+    "mean_response": (
+        "The same control cells, moved by the average effect of the training conditions of the context, the same for "
+        "every condition: the baseline of the challenges' scores. (training_mean knows the effect of a condition that "
+        "training had.)"
+    ),
     "gaussian_map": "The same control cells, stretched by the map between Gaussians around the training mean.",
     "nearest": "The same control cells, moved by the effect of the nearest training conditions.",
     "ridge": "The same control cells, moved by a ridge regression's effect.",

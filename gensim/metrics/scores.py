@@ -41,7 +41,7 @@ def mean_with_interval(values: Sequence[float], seed: int, *, resamples: int = R
     mean = float(u.mean())
     if len(u) == 1:
         return Estimate(mean, None, None, 1, "one condition has no interval over conditions")
-    low, high = _interval(u[_resampled(len(u), seed, resamples)].mean(axis=1))
+    low, high = interval(u[_resampled(len(u), seed, resamples)].mean(axis=1))
     return Estimate(mean, low, high, len(u))
 
 
@@ -82,7 +82,7 @@ def normalised_score(
     if (below <= 0).any():
         share = float((below <= 0).mean())
         return Estimate(score, None, None, n, f"no interval: {share:.1%} of resamples hold no effect to score")
-    low, high = _interval(numerator[rows].mean(axis=1) / below)
+    low, high = interval(numerator[rows].mean(axis=1) / below)
     return Estimate(score, low, high, n)
 
 
@@ -103,11 +103,25 @@ def condition_score(u: ArrayLike, u_no_change: ArrayLike, u_replicate: ArrayLike
     return Estimate(float(numerator.mean()) / mean, None, None, 1)
 
 
+def resampled_means(values: NDArray[np.float64], seed: int, *, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """(resamples, C) averages of (n, C) values of n conditions in bootstrap samples of them.
+
+    Each is over those that have a value, NaN standing for none; NaN where a sample has none.
+    """
+    rows = _resampled(len(values), seed, resamples)
+    weights = np.stack([np.bincount(chosen, minlength=len(values)) for chosen in rows]).astype(np.float64)
+    known = ~np.isnan(values)
+    n = weights @ known
+    means: NDArray[np.float64] = np.full(n.shape, np.nan)
+    return np.divide(weights @ np.where(known, values, 0.0), n, out=means, where=n > 0)
+
+
 def _resampled(n: int, seed: int, resamples: int) -> NDArray[np.int64]:
     """(resamples, n) rows drawn with replacement; the same for every metric and row of n conditions."""
     return numpy_generator(seed, "bootstrap", n).integers(0, n, size=(resamples, n))
 
 
-def _interval(statistics: NDArray[np.float64]) -> tuple[float, float]:
+def interval(statistics: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % percentiles."""
     low, high = np.quantile(statistics, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

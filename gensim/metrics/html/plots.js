@@ -8,7 +8,8 @@ const LOOK = {
   replicate: { symbol: "square", dash: "dashdot", name: "replicate" },
 };
 const ROW_LOOK = {
-  model: ["simulated", "diamond"], training_mean: ["real", "circle"], gaussian_map: ["control", "square"],
+  model: ["simulated", "diamond"], training_mean: ["real", "circle"], mean_response: ["real", "circle-open"],
+  gaussian_map: ["control", "square"],
   nearest: ["replicate", "triangle-up"], ridge: ["other-1", "cross"], kernel_ridge: ["other-2", "x"],
   random_embedding: ["soft", "triangle-down"], idealised: ["fore", "star"],
 };
