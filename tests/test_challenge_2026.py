@@ -85,18 +85,19 @@ def test_fold_change_error_by_hand():
         fold_change_nmae(table([0.01] * 11, [0.0] * 11), predicted, NONE)
 
 
-def test_a_gene_below_five_counts_per_million_is_not_tested():
-    # 1.1 of 1e4 in one of 20 cells is 5.5 counts per million, and 0.9 is 4.5; gene 2 is tested for the controls.
+def test_a_gene_below_five_counts_per_million_in_the_controls_is_not_tested():
+    # 1.1 of 1e4 in one of 20 cells is 5.5 counts per million, and 0.9 is 4.5; gene 2 is in the perturbed cells alone.
     x, controls = np.zeros((20, 4), np.float32), np.zeros((20, 4), np.float32)
-    x[0, 0], x[0, 1], controls[0, 2] = np.log1p([1.1, 0.9, 3.0])
+    controls[0, 0], controls[0, 1], x[:, 2] = np.log1p([1.1, 0.9, 3.0])
     x[:, 3], controls[:, 3] = np.log1p(4.0), np.log1p(1.0)
     p = rank_sum_p(x, controls)
+    assert p[2] < 1e-6
     found = Table2026.of(p, x, controls)
-    assert np.isnan(found.fdr).tolist() == np.isnan(found.log2_fold_change).tolist() == [False, True, False, False]
+    assert np.isnan(found.fdr).tolist() == np.isnan(found.log2_fold_change).tolist() == [False, True, True, False]
     assert found.log2_fold_change[3] == pytest.approx(2.0)
-    assert found.log2_fold_change[2] == pytest.approx(np.log2(1e-9 / 15), rel=1e-6)
-    # Three tests: the smallest p times 3.
-    assert found.fdr[3] == pytest.approx(3 * p[3])
+    assert found.log2_fold_change[0] == pytest.approx(np.log2(1e-9 / 5.5), rel=1e-6)
+    # Two tests: the smallest p times 2.
+    assert found.fdr[3] == pytest.approx(2 * p[3])
     assert found.significant(NONE).tolist() == [False, False, False, True]
 
 

@@ -1,8 +1,8 @@
 """Differential expression as the Virtual Cell Challenge of 2026 tests and compares it.
 
-Source of everything here: The vcc2026 metric suite (Arc Institute, 2026), sections 3 to 6. One thing differs: real and
-predicted cells are tested against different controls where sharing them would correlate their noise. Cells come as
-log1p CP10k, whose ranks and normalised means are those of counts.
+Source of everything here: The vcc2026 metric suite (Arc Institute, 19 August 2026), sections 3 to 6. One thing differs:
+real and predicted cells are tested against different controls where sharing them would correlate their noise. Cells come
+as log1p CP10k, whose ranks and normalised means are those of counts.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ class Table2026:
     """Of perturbed against control cells.
 
     Args:
-        p: (G,) of a rank-sum test; NaN for genes below 5 counts per million in both populations, which are not tested.
+        p: (G,) of a rank-sum test; NaN for genes that are not above 5 counts per million in the controls, which are not
+            tested.
         fdr: (G,) Benjamini-Hochberg over the tested genes; NaN for the others.
         log2_fold_change: (G,) of mean counts per million; NaN for the others.
     """
@@ -40,7 +41,7 @@ class Table2026:
     def of(cls, p: Vector, x: FloatArray, controls: FloatArray) -> "Table2026":
         """From (G,) p of all genes, and (n, G) cells and (m, G) control cells, log1p CP10k."""
         cpm, control_cpm = (1e6 / CP10K * _mean_cp10k(cells) for cells in (x, controls))
-        tested = (cpm > LEAST_CPM) | (control_cpm > LEAST_CPM)
+        tested = control_cpm > LEAST_CPM
         fdr = np.full(len(p), np.nan)
         if tested.any():
             fdr[tested] = false_discovery_control(p[tested], method="bh")

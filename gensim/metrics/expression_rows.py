@@ -13,7 +13,7 @@ from gensim.metrics.scales import SHARE
 from gensim.types import IntArray
 
 TESTED = "Wilcoxon rank-sum against controls, Benjamini-Hochberg 0.05"
-TESTED_2026 = f"{TESTED} over the genes above 5 counts per million, without the perturbed gene"
+TESTED_2026 = f"{TESTED} over the genes above 5 counts per million in the controls, without the perturbed gene"
 CHANCE = "the no-change row is the share of significant genes"
 OF_GENES = SHARE | {"space": "genes"}
 CELL_EVAL = "cell-eval, Adduri et al. 2025"
