@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from gensim.errors import DataError
 from gensim.types import blocks
@@ -16,6 +17,8 @@ LARGEST_COVARIANCE = 5_000
 SPARSE_COST = 100.0
 """Time of a product of stored values, in units of a product inside a dense block."""
 CELLS_AT_ONCE = 2_048
+MANY = 8
+"""Times the components wanted, below which a decomposition of all takes less time than an iteration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,9 @@ class PrincipalComponents:
 def fit_pca(x: sparse.csr_matrix | Iterable[sparse.csr_matrix], n_components: int) -> PrincipalComponents:
     """Principal components of (N, G) cells; at most min(N - 1, G) of them exist, and no more are returned.
 
-    Exact through the covariance up to 5,000 genes, by Lanczos iteration (ARPACK) above; signs are made
-    deterministic. Up to 5,000 genes no more than a block of cells is ever dense or, where cells come in blocks, in
-    memory at all.
+    Through the covariance up to 5,000 genes, through the cells above, by Lanczos iteration (ARPACK) to the precision of
+    float64; signs are made deterministic. Up to 5,000 genes no more than a block of cells is ever dense or, where cells
+    come in blocks, in memory at all.
 
     Args:
         x: the cells, whole or in blocks of them.
@@ -67,10 +70,21 @@ def fit_pca(x: sparse.csr_matrix | Iterable[sparse.csr_matrix], n_components: in
     mean = total / n_cells
     covariance = (gram - n_cells * np.outer(mean, mean)) / (n_cells - 1)
     most = min(n_components, n_cells - 1, n_genes)
-    variance, vectors = eigh(covariance, subset_by_index=(n_genes - most, n_genes - 1))
+    variance, vectors = _largest(covariance, most)
     components = vectors[:, ::-1].T
     largest = components[np.arange(most), np.abs(components).argmax(axis=1)]
     return _in_float32(mean, components * np.sign(largest)[:, None], variance[::-1].clip(min=0))
+
+
+def _largest(covariance: NDArray[np.float64], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The n largest eigenvalues, rising, and their (G, n) eigenvectors; by Lanczos iteration where these are few."""
+    n_genes = len(covariance)
+    if n * MANY < n_genes:
+        try:
+            return eigsh(covariance, n, v0=np.ones(n_genes))  # type: ignore[no-any-return]
+        except ArpackError:  # of a matrix that takes ones to 0, or of rank below n
+            pass
+    return eigh(covariance, subset_by_index=(n_genes - n, n_genes - 1))  # type: ignore[no-any-return]
 
 
 def _blocks(x: sparse.csr_matrix) -> Iterator[sparse.csr_matrix]:

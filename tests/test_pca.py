@@ -53,3 +53,27 @@ def test_no_block_at_all_is_no_cell(monkeypatch, largest):
     monkeypatch.setattr(pca, "LARGEST_COVARIANCE", largest)
     with pytest.raises(DataError, match="at least 2 cells, got 0"):
         pca.fit_pca(iter(()), 2)
+
+
+@pytest.mark.parametrize("many", [0, np.inf])
+def test_iteration_and_decomposition_agree(monkeypatch, many):
+    monkeypatch.setattr(pca, "MANY", many)
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(300, 60)) * np.geomspace(5, 0.5, 60)).astype(np.float32)
+    found = pca.fit_pca(sparse.csr_matrix(x), 5)
+    expected = PCA(5, svd_solver="full").fit(x.astype(np.float64))
+    np.testing.assert_allclose(found.variance, expected.explained_variance_, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(found.components @ expected.components_.T), np.eye(5), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["equal cells", "two kinds of cells"])
+def test_few_directions_among_many_genes(kind):
+    """An iteration finds no third direction there, nor a first one among equal cells."""
+    x = np.zeros((40, 100), dtype=np.float32)
+    if kind == "two kinds of cells":
+        x[:20, 3] = 1
+    found = pca.fit_pca(sparse.csr_matrix(x), 8)
+    assert found.components.shape == (8, 100)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(8), atol=1e-6)
+    expected = 40 / 39 / 4 if kind == "two kinds of cells" else 0.0
+    np.testing.assert_allclose(found.variance, [expected, *[0.0] * 7], atol=1e-7)

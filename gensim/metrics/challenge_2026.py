@@ -1,8 +1,8 @@
 """Differential expression as the Virtual Cell Challenge of 2026 tests and compares it.
 
 Source of everything here: The vcc2026 metric suite (Arc Institute, 19 August 2026), sections 3 to 6. One thing differs:
-real and predicted cells are tested against different controls where sharing them would correlate their noise. Cells come
-as log1p CP10k, whose ranks and normalised means are those of counts.
+real and predicted cells are tested against different controls where sharing them would correlate their noise. Cells
+come as log1p CP10k, whose ranks and normalised means are those of counts.
 """
 
 from dataclasses import dataclass

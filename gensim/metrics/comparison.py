@@ -111,7 +111,7 @@ class Side:
 
     @computed_once
     def differential_expression(self) -> DifferentialExpression:
-        return corrected(self.rank_sum_p, self.x, self.controls)
+        return corrected(self.rank_sum_p, self.mean, self.controls.mean(axis=0, dtype=np.float64))
 
     @computed_once
     def tested_2026(self) -> Table2026:

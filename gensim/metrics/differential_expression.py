@@ -60,12 +60,14 @@ def differential_expression(x: FloatArray, controls: FloatArray) -> Differential
 
     Source: Virtual Cell Challenge 2025 (Roohani et al. 2025, Cell 188); Benjamini and Hochberg 1995, JRSS B 57.
     """
-    return corrected(rank_sum_p(x, controls), x, controls)
+    return corrected(rank_sum_p(x, controls), *(cells.mean(axis=0, dtype=np.float64) for cells in (x, controls)))
 
 
-def corrected(p: NDArray[np.float64], x: FloatArray, controls: FloatArray) -> DifferentialExpression:
+def corrected(
+    p: NDArray[np.float64], x_mean: NDArray[np.float64], controls_mean: NDArray[np.float64]
+) -> DifferentialExpression:
     """What `differential_expression` makes of p and of the means of the cells."""
-    mean, control_mean = (np.maximum(np.expm1(c.mean(axis=0, dtype=np.float64)), 0.0) for c in (x, controls))
+    mean, control_mean = (np.maximum(np.expm1(m), 0.0) for m in (x_mean, controls_mean))
     with np.errstate(divide="ignore", invalid="ignore"):
         fold_change = np.where((mean == 0) & (control_mean == 0), 0.0, np.log2(mean / control_mean))
     return DifferentialExpression(false_discovery_control(p, method="bh"), fold_change)

@@ -87,9 +87,9 @@ def _ties_but_zeros(keys: NDArray[np.integer]) -> tuple[Vector, Vector]:
     gene = pairs // (total - 1)
     starts = np.flatnonzero((np.diff(pairs, prepend=-2) > 1) | (pairs % (total - 1) == 0))
     length = np.diff(starts, append=len(pairs)) + 1.0
-    of_x = (keys.ravel() & 1).astype(np.float64)
-    later = of_x[pairs + gene + 1]  # of each pair; the first value of a run is in none of them
-    n_x = np.add.reduceat(later, starts) + of_x[(pairs + gene)[starts]]
+    places = pairs + gene  # in the keys, which have one column more
+    later = (keys.ravel()[places + 1] & 1).astype(np.float64)  # of each pair; the first value of a run is in none
+    n_x = np.add.reduceat(later, starts) + (keys.ravel()[places[starts]] & 1)
     of_run = gene[starts]
     equal_pairs, cubes = (
         np.bincount(of_run, weights, n_genes).astype(np.float64)
