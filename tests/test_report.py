@@ -83,7 +83,10 @@ def test_json_is_strict_and_holds_reasons_catalogue_and_provenance(evaluation):
     assert content["rows"]["random_embedding"].startswith("A lower bound")
     assert content["catalogue"][0]["range"] == [0.0, None]
     assert {row["key"]: row["better"] for row in content["catalogue"]}["variance_ratio"] == "nearest"
-    assert {row["key"]: row["repeats"] for row in content["catalogue"] if row["repeats"]} == {"c2st_auc_forest": 1}
+    assert {row["key"]: row["repeats"] for row in content["catalogue"] if row["repeats"]} == {
+        "c2st_auc_forest": 1,
+        "des_wilcoxon": 3,
+    }
     second = content["conditions"][1]
     assert second["values"]["model"][KEYS[0]] == {
         "value": None,

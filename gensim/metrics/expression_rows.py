@@ -17,7 +17,7 @@ TESTED_2026 = f"{TESTED} over the genes above 5 counts per million in the contro
 CHANCE = "the no-change row is the share of significant genes"
 OF_GENES = SHARE | {"space": "genes"}
 TESTED_REPEATS = 3
-"""Of an evaluation, as two tests in each of five are most of the time that effects take. The challenge of 2026 has five."""
+"""Of an evaluation, as two tests in each of five take most of its time; the challenge of 2026 is defined by five."""
 OF_TESTS = OF_GENES | {"repeats": TESTED_REPEATS}
 CELL_EVAL = "cell-eval, Adduri et al. 2025"
 IN_SILICO = "Zhu, Long et al."
