@@ -37,6 +37,8 @@ SIGMA2 = 60.0
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 CELLOT = (2.0, 1.0, 0.5, 0.1, 0.01, 0.005)
 GENSIM = "gensim"
+PAUSE = 0.2
+"""Seconds before each measurement, in which threads that another package left waiting stop doing so."""
 MEASURED = ("seconds", "cpu_seconds", "megabytes")
 CONTROL = "control"
 Values = Sequence[float] | None
@@ -207,6 +209,7 @@ def measure(ways: Sequence[Way], exact_values: dict[str, np.ndarray], repeats: i
     times: list[list[tuple[float, float]]] = [[] for _ in ways]
     for _ in range(repeats):
         for taken, (_, _, run, share) in zip(times, ways, strict=True):
+            time.sleep(PAUSE)
             started = time.perf_counter(), time.process_time()
             run()
             taken.append(((time.perf_counter() - started[0]) * share, (time.process_time() - started[1]) * share))
