@@ -170,6 +170,7 @@ class ConditionScoring:
             few = f"the condition has {len(real)} real cells; a replicate needs at least {FEWEST_FOR_REPLICATE}"
             of_one = [metric for metric in self.metrics if isinstance(metric, ConditionMetric | PanelMetric)]
             measured.reasons.update({(REPLICATE, metric.key): few for metric in of_one})
+        whole = Side(real, real_scores, self.controls.whole(condition.control), tested_against.whole)
         return ScoredCondition(
             member=member,
             cells={
@@ -181,7 +182,7 @@ class ConditionScoring:
                 "controls_drawn": len(control_rows),
             },
             gammas=rbf_gammas(sigma2) if sigma2 else None,
-            moments=moments({REAL: real, MODEL: rows[MODEL].x}),
+            moments=moments({REAL: whole.marginals, MODEL: rows[MODEL].marginals}),
             error=experimental_error(
                 real,
                 tested_against.whole,
@@ -195,7 +196,7 @@ class ConditionScoring:
             pictures=picture_condition(
                 self.inputs.space.genes,
                 rows[NO_CHANGE],
-                Side(real, real_scores, self.controls.whole(condition.control), tested_against.whole),
+                whole,
                 rows[MODEL],
                 (reference, rows[REPLICATE]) if REPLICATE in rows else None,
                 derive(self.seed, "pictures", condition.key),

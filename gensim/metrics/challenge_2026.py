@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from gensim.errors import NotComputable
+from gensim.metrics.false_discovery import benjamini_hochberg
 from gensim.types import CP10K, FloatArray, IntArray
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -44,7 +44,7 @@ class Table2026:
         tested = control_cpm > LEAST_CPM
         fdr = np.full(len(p), np.nan)
         if tested.any():
-            fdr[tested] = false_discovery_control(p[tested], method="bh")
+            fdr[tested] = benjamini_hochberg(p[tested])
         change = np.log2((cpm + OFFSET) / (control_cpm + OFFSET))
         return cls(np.where(tested, p, np.nan), fdr, np.where(tested, change, np.nan))
 

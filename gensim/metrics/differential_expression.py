@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from gensim.computed_once import computed_once
 from gensim.data.cell_source import CellSource, draw_rows, read_dense
 from gensim.errors import NotComputable
+from gensim.metrics.false_discovery import benjamini_hochberg
 from gensim.metrics.rank_sum import rank_sum_p
 from gensim.seeding import numpy_generator
 from gensim.types import Condition, FloatArray, IntArray
@@ -70,7 +70,7 @@ def corrected(
     mean, control_mean = (np.maximum(np.expm1(m), 0.0) for m in (x_mean, controls_mean))
     with np.errstate(divide="ignore", invalid="ignore"):
         fold_change = np.where((mean == 0) & (control_mean == 0), 0.0, np.log2(mean / control_mean))
-    return DifferentialExpression(false_discovery_control(p, method="bh"), fold_change)
+    return DifferentialExpression(benjamini_hochberg(p), fold_change)
 
 
 def des(real: DifferentialExpression, predicted: DifferentialExpression) -> float:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from gensim.errors import NotComputable
 from gensim.metrics.differential_expression import FALSE_DISCOVERY_RATE, NO_GENE, DifferentialExpression
@@ -47,6 +46,8 @@ def spearman_fold_changes(real: DifferentialExpression, predicted: DifferentialE
     pair = real.log2_fold_change[genes], predicted.log2_fold_change[genes]
     if len(genes) < 2 or any((changes == changes[0]).all() for changes in pair):
         raise NotComputable(f"fold changes of {len(genes)} genes, the same for all on a side, have no correlation")
+    from scipy.stats import spearmanr
+
     return float(spearmanr(*pair).statistic)
 
 

@@ -68,9 +68,8 @@ def zero_fraction_error(real: GeneMarginals, predicted: GeneMarginals) -> float:
     return float(np.abs(predicted.detecting / predicted.n - real.detecting / real.n).mean())
 
 
-def moments(cells: Mapping[str, FloatArray]) -> dict[str, tuple[FloatArray, FloatArray]]:
+def moments(marginals: Mapping[str, GeneMarginals]) -> dict[str, tuple[FloatArray, FloatArray]]:
     """(G,) mean and variance per population; empty where one of them has a single cell."""
-    if min(len(x) for x in cells.values()) < 2:
+    if min(m.n for m in marginals.values()) < 2:
         return {}
-    marginals = {name: GeneMarginals.of(x) for name, x in cells.items()}
     return {name: (m.mean.astype(np.float32), m.variance.astype(np.float32)) for name, m in marginals.items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from gensim.metrics.catalogue import Side
 from gensim.metrics.marginals import DETECTED_SHARE, FEWEST_DETECTING, GeneMarginals
@@ -119,7 +119,7 @@ def noise_coverage(real: GeneMarginals, predicted: GeneMarginals) -> NDArray[np.
     if not counted.any():
         return np.full(len(LEVELS), np.nan)
     distance = np.abs(predicted.mean - real.mean)[counted] / error[counted]
-    return np.asarray((distance[None, :] <= norm.ppf((1 + LEVELS) / 2)[:, None]).mean(axis=1))
+    return np.asarray((distance[None, :] <= ndtri((1 + LEVELS) / 2)[:, None]).mean(axis=1))
 
 
 def _places(scores: FloatArray, seed: int, population: str) -> FloatArray:
