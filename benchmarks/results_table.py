@@ -14,6 +14,7 @@ from results_sections import (
     UNMEASURED_NOTE,
     ablation_section,
     counts_section,
+    metrics_section,
     sampling_section,
     training_section,
     unmeasured_section,
@@ -133,6 +134,8 @@ def long_tables(reports: list[dict]) -> str:
                 parts += training_section(report)
             case "sampling":
                 parts += sampling_section(report)
+            case "metrics":
+                parts += metrics_section(report)
             case "unmeasured":
                 parts += unmeasured_section(report)
             case "counts":
