@@ -13,7 +13,7 @@ from gensim.config import DataConfig
 from gensim.data.cell_file import CellFile
 from gensim.data.cell_source import FileCells, cell_source_from_file
 from gensim.data.screen import Screen, load_screen
-from gensim.errors import DataError, listing
+from gensim.errors import DataError, listing, nearest
 from gensim.metrics.catalogue import DEFAULT, Metric
 from gensim.metrics.results import Evaluation, Missing
 from gensim.metrics.space import MetricSpace
@@ -82,9 +82,10 @@ def evaluate_files(
     started_from = real if controls is None else source(controls)
     if not any(condition.is_control for condition in started_from.conditions):
         where = truth if controls is None else controls
+        labels = [name for condition in started_from.conditions for name in condition.perturbations]
         raise DataError(
-            f"{str(where)!r} has no control cells (label {data.control_label!r} in {data.perturbation_column!r}) that "
-            "training does not have; give some by --controls"
+            f"{str(where)!r} has no control cells (label {data.control_label!r} in {data.perturbation_column!r}"
+            f"{nearest(data.control_label, labels)}) that training does not have; give some by --controls"
         )
     if screen is None:
         known = Known(MetricSpace.fit(_finite(real), genes))

@@ -94,7 +94,9 @@ def test_genes_are_those_that_all_have_only_on_request(files, capsys):
     ("arguments", "message"),
     [
         ([], "--truth is needed where there is no --run"),
-        (["--truth", "real.h5ad"], "'data.scale' is needed and missing"),
+        (["--truth", "real.h5ad"], "needed and missing; write data.scale=counts or log1p_cp10k"),
+        (["--truth", "real.h5ad", "data.scale=counts", "data.perturbation_column=pert"], "real.h5ad', obs: no column"),
+        (["--truth", "real.h5ad", "data.scale=counts", "data.control_label=contro"], "(did you mean 'control'?)"),
         (["--truth", "real.h5ad", "solver.n_steps=3"], "override 'solver.n_steps=3' is not of data"),
         (["--truth", "real.h5ad", "data.layer=counts"], "override 'data.layer=counts' has no meaning without a run"),
         (["--truth", "real.h5ad", "data.scale=counts", "data.control_label=ntc"], "has no control cells (label 'ntc'"),
@@ -106,6 +108,19 @@ def test_genes_are_those_that_all_have_only_on_request(files, capsys):
 def test_what_is_refused(files, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(files)
     assert message in refused(capsys, files, *arguments)
+
+
+def test_the_file_is_named_that_lacks_control_cells_or_has_values_that_are_not_finite(files, capsys):
+    truth = ["--truth", files / "real.h5ad"]
+    perturbed = cells("train")[cells("train").obs["perturbation"] != "control"].copy()
+    perturbed.write_h5ad(files / "train.h5ad")
+    said = refused(capsys, files, *truth, "--train", files / "train.h5ad", *DATA)
+    assert "train.h5ad', obs: no cell is labelled" in said
+    broken = cells("prediction")
+    broken.X[40, 2] = np.nan
+    broken.write_h5ad(files / "pred.h5ad")
+    said = refused(capsys, files, *truth, *DATA)
+    assert f"pred.h5ad': cell {broken.obs_names[40]!r} has a value that is not finite" in said
 
 
 def test_no_gene_in_common(files, capsys):

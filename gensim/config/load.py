@@ -116,7 +116,8 @@ def _explain(error: Any) -> str:
         known = _known_keys(Config, place[:-1])
         return f"unknown key {dotted!r}{nearest(place[-1], known)}; known here: {', '.join(sorted(known))}"
     if error["type"] == "missing":
-        return f"{dotted!r} is needed and missing"
+        choices = _literals_at(Config, place)
+        return f"{dotted!r} is needed and missing" + (f"; write {dotted}={' or '.join(choices)}" if choices else "")
     came = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
     return f"{dotted}: {error['msg'].removeprefix('Value error, ')}{came}"
 
@@ -129,6 +130,17 @@ def _known_keys(model: type[BaseModel], place: Sequence[str]) -> set[str]:
         tagged = [c for c in candidates if any(part in _literals(f.annotation) for f in c.model_fields.values())]
         candidates = inner or tagged or candidates
     return {key for candidate in candidates for key in candidate.model_fields}
+
+
+def _literals_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
+    """Values allowed at `place`; empty where they cannot be listed."""
+    for part in place[:-1]:
+        inner = _models(model.model_fields[part].annotation) if part in model.model_fields else []
+        if len(inner) != 1:
+            return []
+        model = inner[0]
+    field = model.model_fields.get(place[-1])
+    return [] if field is None else [str(value) for value in _literals(field.annotation)]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -161,8 +161,9 @@ class FileCells:
         columns = self.columns if counted is block else None
         library_size = _totals(counted) if self.library_size is None else self.library_size[rows]
         if self.config.scale == "counts" and not (library_size > 0).all():
-            first = self.file.cells[rows[int(np.argmin(library_size > 0))]]
-            raise DataError(f"{self.file.where}: cell {str(first)!r} has no counts; remove such cells")
+            k = int(np.argmin(library_size > 0))
+            wrong = "no counts" if np.isfinite(library_size[k]) else "a value that is not finite"
+            raise DataError(f"{self.file.where}: cell {str(self.file.cells[rows[k]])!r} has {wrong}; remove such cells")
         x = to_log1p_cp10k(counted, self.config.scale, library_size)
         return x if columns is None else sparse.csr_matrix(x[:, columns])
 
@@ -184,7 +185,7 @@ def cell_source_from_file(path: str | Path, data_config: DataConfig, genes: Sequ
     # Logarithms need no library size, and a config that names its column is one of counts.
     column = data_config.library_size_column if scale == "counts" else None
     data_config = data_config.model_copy(update={"scale": scale, "library_size_column": column})
-    conditions, condition_of = conditions_of(file.obs, data_config)
+    conditions, condition_of = conditions_of(file.obs, data_config, f"{file.where}, obs")
     columns = _columns(file.genes, tuple(genes), str(path))
     column = library_size_column(file, data_config)
     library_size = None if column is None else stored_library_size(file, column).astype(np.float32)

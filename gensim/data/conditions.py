@@ -59,18 +59,23 @@ def require_column(obs: pd.DataFrame, column: str, where: str) -> None:
         raise DataError(f"{where}: no column {column!r}{nearest(column, known)}; there are {listing(known) or 'none'}")
 
 
-def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Condition, ...], IntArray]:
+def conditions_of(obs: pd.DataFrame, config: DataConfig, where: str = "obs") -> tuple[tuple[Condition, ...], IntArray]:
     """Conditions of a screen, sorted by key, and the (N,) index of each cell's condition.
 
     Labels that mean the same (``A+B`` and ``B+A``) are one condition. The dose of control cells is not read; their time
     may be missing, and is then 0.
+
+    Args:
+        obs: N rows.
+        config: names of the columns.
+        where: the obs is, for errors.
 
     Raises:
         DataError: a column is not there, a value is missing, a label cannot be parsed, the dose or time of a
             perturbed cell is missing, or one is negative or not a number. Files without a
             perturbed cell need no time column.
     """
-    columns = [column_codes(obs, column) for column in (config.perturbation_column, *config.context_columns)]
+    columns = [column_codes(obs, column, where) for column in (config.perturbation_column, *config.context_columns)]
     labels, label_of = columns[0]
     parsed = [parse_perturbation(label, config.control_label, config.combination_separator) for label in labels]
     perturbed = np.array([bool(names) for names in parsed], dtype=bool)[label_of]
@@ -78,10 +83,10 @@ def conditions_of(obs: pd.DataFrame, config: DataConfig) -> tuple[tuple[Conditio
     for kind, column in (("dose", config.dose_column), ("time", config.time_column)):
         if column is None or (kind == "time" and column not in obs.columns and not perturbed.any()):
             continue
-        require_column(obs, column, "obs")
+        require_column(obs, column, where)
         # Of control cells a dose is not read, and a time may be missing.
         needed = perturbed if kind == "dose" else perturbed | ~_missing(obs[column])
-        numbers[kind] = _number_codes(obs, column, needed, kind)
+        numbers[kind] = _number_codes(obs, column, needed, kind, where)
         columns.append((tuple(map(str, numbers[kind][0])), numbers[kind][1]))
     row_of = np.zeros(len(obs), dtype=np.int64)
     for values, codes in columns:
@@ -112,7 +117,9 @@ def distinct(labels: Iterable[object]) -> list[str]:
     return names
 
 
-def _number_codes(obs: pd.DataFrame, column: str, needed: np.ndarray, kind: str) -> tuple[list[float | None], IntArray]:
+def _number_codes(
+    obs: pd.DataFrame, column: str, needed: np.ndarray, kind: str, where: str
+) -> tuple[list[float | None], IntArray]:
     """Distinct doses, or times, and the code of each cell; code 0 is a missing one, where none is needed."""
     codes, values = pd.factorize(obs[column], use_na_sentinel=True)
     numbers = [parse_number(value) for value in np.asarray(values)]
@@ -121,7 +128,7 @@ def _number_codes(obs: pd.DataFrame, column: str, needed: np.ndarray, kind: str)
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(
-            f"obs: {kind} column {column!r} is missing, negative or not a number in {int(bad.sum())} "
+            f"{where}: {kind} column {column!r} is missing, negative or not a number in {int(bad.sum())} "
             f"{'perturbed ' if kind == 'dose' else ''}cells, first {str(obs.index[row])!r} with "
             f"{obs[column].iloc[row]!r}; a {kind} is a finite number, 0 or more"
             f"{', and may be left out in control cells alone' if kind == 'time' else ''}"

@@ -102,7 +102,7 @@ def read_conditions(config: DataConfig) -> list[Condition]:
     """
     files = [CellFile(path, config.layer) for path in config.paths]
     _check_files(files, config)
-    return list(conditions_of(_join_obs(files), config)[0])
+    return list(conditions_of(_join_obs(files), config, _where(files))[0])
 
 
 def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
@@ -124,9 +124,10 @@ def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
     _refuse_shared_cells(files)
     obs = _join_obs(files)
     # Everything that obs can get wrong is found before the matrices are read.
-    conditions, condition_of = conditions_of(obs, config)
+    where = _where(files)
+    conditions, condition_of = conditions_of(obs, config, where)
     if require_controls:
-        _refuse_no_controls(obs, conditions, config)
+        _refuse_no_controls(obs, conditions, config, where)
     _warn_of_single_cells(conditions, condition_of)
     batches, batch_of = _batches(obs, config)
     x, library_size = _read_matrices(files, config)
@@ -198,18 +199,23 @@ def _join_obs(files: list[CellFile]) -> pd.DataFrame:
     return joined
 
 
-def _refuse_no_controls(obs: pd.DataFrame, conditions: tuple[Condition, ...], config: DataConfig) -> None:
+def _where(files: list[CellFile]) -> str:
+    """What is said of the obs of these files together."""
+    return f"{files[0].where}, obs" if len(files) == 1 else "obs"
+
+
+def _refuse_no_controls(obs: pd.DataFrame, conditions: tuple[Condition, ...], config: DataConfig, where: str) -> None:
     if any(condition.is_control for condition in conditions):
         return
     if config.time_column is not None and any(not condition.perturbations for condition in conditions):
         raise DataError(
-            f"no cell labelled {config.control_label!r} has time 0, or none, in column {config.time_column!r}; time "
-            "counts from the perturbation: give the cells that all others are compared with time 0"
+            f"{where}: no cell labelled {config.control_label!r} has time 0, or none, in column {config.time_column!r}; "
+            "time counts from the perturbation: give the cells that all others are compared with time 0"
         )
     labels, _ = column_codes(obs, config.perturbation_column)
     raise DataError(
-        f"no cell is labelled data.control_label={config.control_label!r} in column {config.perturbation_column!r}"
-        f"{nearest(config.control_label, labels)}; the labels are {listing(labels)}"
+        f"{where}: no cell is labelled data.control_label={config.control_label!r} in column "
+        f"{config.perturbation_column!r}{nearest(config.control_label, labels)}; the labels are {listing(labels)}"
     )
 
 
