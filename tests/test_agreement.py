@@ -87,6 +87,7 @@ def test_agreement_with_cell_eval(screens, tmp_path):
     assert len(different) > 3 * len(THEIRS)
 
 
+@pytest.mark.filterwarnings("ignore:(invalid value|divide by zero) encountered:RuntimeWarning")  # of cell-eval
 def test_the_score_of_2025_is_that_of_cell_eval():
     cell_eval = pytest.importorskip("cell_eval", reason="cell-eval is not installed")
     polars = pytest.importorskip("polars")

@@ -209,8 +209,9 @@ def _refuse_no_controls(obs: pd.DataFrame, conditions: tuple[Condition, ...], co
         return
     if config.time_column is not None and any(not condition.perturbations for condition in conditions):
         raise DataError(
-            f"{where}: no cell labelled {config.control_label!r} has time 0, or none, in column {config.time_column!r}; "
-            "time counts from the perturbation: give the cells that all others are compared with time 0"
+            f"{where}: no cell labelled {config.control_label!r} has time 0, or none, in column "
+            f"{config.time_column!r}; time counts from the perturbation: give the cells that all others are compared "
+            "with time 0"
         )
     labels, _ = column_codes(obs, config.perturbation_column)
     raise DataError(
