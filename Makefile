@@ -1,5 +1,5 @@
 # `make demo` runs the main job on a simulated screen; `make test` checks everything. Both install what they need.
-.PHONY: install demo test lint clean
+.PHONY: install demo test agreement lint clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,6 +24,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/results_table.py --check
+
+agreement: install  # tests against the packages of others, which nothing else needs
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[agreement]'
+	$(BIN)/python -m pytest tests/test_agreement.py tests/test_distance_variants.py
 
 test: lint
 	$(BIN)/python -m pytest

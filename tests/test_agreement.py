@@ -60,7 +60,9 @@ def as_anndata(cells, controls):
 
 @pytest.mark.filterwarnings("ignore")
 def test_agreement_with_cell_eval(screens, tmp_path):
-    cell_eval = pytest.importorskip("cell_eval", reason="cell-eval is not installed")
+    cell_eval = pytest.importorskip(
+        "cell_eval", reason="cell-eval is not installed: pip install gensim-cells[agreement]"
+    )
     real, predicted, controls = screens
     evaluator = cell_eval.MetricsEvaluator(
         as_anndata(predicted, controls), as_anndata(real, controls), control_pert=CONTROL, num_threads=1,
@@ -89,7 +91,9 @@ def test_agreement_with_cell_eval(screens, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:(invalid value|divide by zero) encountered:RuntimeWarning")  # of cell-eval
 def test_the_score_of_2025_is_that_of_cell_eval():
-    cell_eval = pytest.importorskip("cell_eval", reason="cell-eval is not installed")
+    cell_eval = pytest.importorskip(
+        "cell_eval", reason="cell-eval is not installed: pip install gensim-cells[agreement]"
+    )
     polars = pytest.importorskip("polars")
     *_, score = choose(["vcc2025_score"])
     names = {"mae_delta": "mae", "pds_l1": "discrimination_score_l1", "des_wilcoxon": "overlap_at_N"}
@@ -128,7 +132,7 @@ def test_rank_sum_rates_are_those_of_scanpy(screens):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("scatter", [1.0, 0.02], ids=["of signal", "of the same cells"])
 def test_agreement_with_cell_eval2_on_summed_counts(scatter):
-    pytest.importorskip("cell_eval2", reason="cell-eval2 is not installed")
+    pytest.importorskip("cell_eval2", reason="cell-eval2 is not installed: pip install gensim-cells[agreement]")
     from cell_eval2.metrics.delta import distance_unbiased, mse_unbiased_capped
     from cell_eval2.metrics.discrimination import discrimination_score
     from cell_eval2.prep import pseudobulk_bulk_lognorm_with_moments

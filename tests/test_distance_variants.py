@@ -76,7 +76,9 @@ def test_single_cells():
 
 @pytest.mark.filterwarnings("ignore")
 def test_agreement_with_scperturb():
-    edist_to_control = pytest.importorskip("scperturb", reason="scperturb is not installed").edist_to_control
+    edist_to_control = pytest.importorskip(
+        "scperturb", reason="scperturb is not installed: pip install gensim-cells[agreement]"
+    ).edist_to_control
     anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
     x, y = clouds()
     groups = pandas.DataFrame({"group": ["x"] * 40 + ["y"] * 30}, index=[str(i) for i in range(70)])
