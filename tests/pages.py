@@ -3,6 +3,7 @@
 import numpy as np
 
 from gensim.metrics.catalogue import DEFAULT, Side
+from gensim.metrics.marginals import GeneMarginals, moments
 from gensim.metrics.pictures import picture_condition
 from gensim.metrics.results import ROWS, SCORED_ROWS, ConditionResult, Evaluation, Measurement, summarise
 from gensim.metrics.scores import Estimate
@@ -13,7 +14,7 @@ VALUES = dict.fromkeys(ROWS, 3.0) | {"no_change": 5.0, "replicate": 1.0, "model"
 
 
 def evaluation_with_pictures(n_conditions: int, n_genes: int = 12, n_cells: int = 30) -> Evaluation:
-    """Conditions P0, one named `EVIL`, P2, ... with scores i / 10; P2 has no value of the first metric."""
+    """Conditions P0, one named `EVIL`, P2, ... with scores i / 10; P2 lacks the first metric, and variances."""
     results = tuple(_result(i, n_genes, n_cells) for i in range(n_conditions))
     not_scored = ((Condition(("never",), (("donor", "D, 1"),)), "no cell"),)
     return Evaluation(results, summarise(results, 0), not_scored, ("ignored: x",), 3, 5, 2000)
@@ -35,12 +36,14 @@ def _result(i: int, n_genes: int, n_cells: int) -> ConditionResult:
         "controls": 50, "controls_drawn": n_cells,
     }  # fmt: skip
     name = EVIL if i == 1 else f"P{i}"
+    pictures, spread = _shown(i, n_genes, n_cells)
     return ConditionResult(
-        Condition((name,)), i != 1, cells, None, measurements, scores, {}, _pictures(i, n_genes, n_cells)
+        Condition((name,)), i != 1, cells, None, measurements, scores, {} if i == 2 else spread, pictures
     )
 
 
-def _pictures(i: int, n_genes: int, n_cells: int):
+def _shown(i: int, n_genes: int, n_cells: int):
+    """Pictures and moments."""
     rng = np.random.default_rng(i)
     controls, real, simulated, replicate = (
         rng.gamma(2.0, size=(n_cells, n_genes)).astype(np.float32) for _ in range(4)
@@ -52,4 +55,5 @@ def _pictures(i: int, n_genes: int, n_cells: int):
 
     genes = [EVIL, *(f"G{g}" for g in range(1, n_genes))]
     halves = (side(real), side(replicate))
-    return picture_condition(genes, side(controls), side(real), side(simulated), halves, seed=i)
+    pictures = picture_condition(genes, side(controls), side(real), side(simulated), halves, seed=i)
+    return pictures, moments({"real": GeneMarginals.of(real), "model": GeneMarginals.of(simulated)})

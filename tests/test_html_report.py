@@ -100,10 +100,11 @@ def test_a_thousand_conditions_stay_below_twenty_megabytes():
 
 
 def test_pictures_of_the_first_conditions_are_kept_and_the_page_says_so(evaluation, monkeypatch):
-    conditions = page_data(evaluation)["conditions"]
+    data = page_data(evaluation)
+    conditions = data["conditions"]
     sizes = [len(json.dumps(c.pop("pictures"), separators=(",", ":"))) for c in conditions]
-    table = len(json.dumps(conditions, separators=(",", ":")))
-    monkeypatch.setattr(html_data, "MOST_BYTES", table + sizes[0] + sizes[1])
+    others = sum(len(json.dumps(part, separators=(",", ":"))) for part in (conditions, data["spread"]))
+    monkeypatch.setattr(html_data, "MOST_BYTES", others + sizes[0] + sizes[1])
     assert ["pictures" in c for c in page_data(evaluation)["conditions"]] == [True, True, False]
     assert "this page holds those of the first 2 conditions" in as_html(evaluation)
 
@@ -115,6 +116,40 @@ def test_an_evaluation_without_pictures_has_a_page(evaluation):
     assert not any("pictures" in c for c in json.loads(DATA.search(page).group(1))["conditions"])
 
 
+def test_spread_of_all_conditions_is_there_with_numbers_in_words(page, evaluation):
+    data = json.loads(DATA.search(page).group(1))["spread"]
+    assert (data["n"], data["n_all"], data["n_conditions"]) == (24, 24, 2)
+    logs = np.frombuffer(base64.b64decode(data["numbers"]), dtype="<f2").reshape(4, 24)
+    (mean, variance), (_, simulated) = (evaluation.results[1].moments[side] for side in ("real", "model"))
+    np.testing.assert_array_equal(logs[:2, 12:], np.log10([mean, variance]).astype(np.float16))
+    np.testing.assert_allclose(logs[3, 12:], np.log10(simulated / variance), rtol=1e-3)
+    ratios = np.concatenate([r.moments["model"][1] / r.moments["real"][1] for r in evaluation.results if r.moments])
+    low, middle, high = (f"{q:.3g}" for q in np.quantile(ratios, [0.25, 0.5, 0.75], method="linear"))
+    assert f"Median {middle}; half of all points lie between {low} and {high}." in page
+    assert f"24 points: median {middle}, half of all points between {low} and {high}." in page, "to be read aloud"
+    assert "log1p CP10k: 24. Genes without" in page
+    assert "a single real or simulated cell: 1 of 3 conditions" in page
+
+
+def test_where_no_gene_has_a_variance_a_sentence_stands_for_the_plots(evaluation):
+    results = tuple(dataclasses.replace(result, moments={}) for result in evaluation.results)
+    page = as_html(dataclasses.replace(evaluation, results=results))
+    assert "There is no plot: no gene has a mean and a variance above 0" in page
+    assert "a single real or simulated cell: 3 of 3 conditions" in page
+    assert 'id="plot-ratios"' not in page
+
+
+def test_of_very_many_points_the_page_says_how_many_are_drawn(evaluation):
+    many = np.ones(3_000, dtype=np.float32)
+    results = tuple(
+        dataclasses.replace(result, moments={"real": (many, many), "model": (many, many)})
+        for result in evaluation.results
+    )
+    page = as_html(dataclasses.replace(evaluation, results=results))
+    assert "log1p CP10k: 4,000 of 9,000, drawn by seed. " in page
+    assert "single real or simulated cell" not in page
+
+
 def test_scripts_and_templates_are_in_the_package():
     files = {file.name for file in resources.files("gensim.metrics").joinpath("html").iterdir()}
-    assert files == {*SCRIPTS, "page.css", "page.html", "summary.html", "meanings.html"}
+    assert files == {*SCRIPTS, "page.css", "page.html", "summary.html", "spread.html", "meanings.html"}

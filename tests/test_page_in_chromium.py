@@ -1,5 +1,7 @@
 """The page as a reader uses it, in a headless Chromium: sorts, searches, switches, and stays silent."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from chromium import chromium_page, installed
@@ -26,8 +28,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, evaluation, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(as_html(evaluation, {}, [EVIL]), encoding="utf-8")
+    file = _written(evaluation, tmp_path / "report.html")
     browser.ask("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1, mobile=False)
     browser.complaints.clear()
     browser.requests.clear()
@@ -37,6 +38,11 @@ def page(browser, evaluation, tmp_path):
     assert browser.complaints == []
     assert {url.split(":")[0] for url in browser.requests} <= {"file", "data", "blob"}
     assert browser.run("document.title") != "run", "a name was run as a script"
+
+
+def _written(evaluation, file):
+    file.write_text(as_html(evaluation, {}, [EVIL]), encoding="utf-8")
+    return file
 
 
 def head(page, column):
@@ -68,6 +74,35 @@ def test_the_script_reads_what_was_written(page, evaluation):
     np.testing.assert_array_equal(np.float16(last), pictures.distributions[-1])
     for name, values in pictures.coverage.items():
         np.testing.assert_array_equal(np.float16(read["coverage"][name]), values)
+
+
+def test_spread_of_all_conditions_stands_where_it_belongs(page, evaluation):
+    found = [result.moments for result in evaluation.results if result.moments]
+    read = page.run("spreadOf(DATA.spread)")
+    for k, name in enumerate(("mean", "variance")):
+        for side, population in (("real", "real"), ("model", "simulated")):
+            np.testing.assert_allclose(read[name][population], np.concatenate([m[side][k] for m in found]), rtol=2e-3)
+    assert len(read["ratio"]) == 11 * 12, "P2 has no variances"
+    assert page.run("document.querySelectorAll('#plot-all-spread .point').length") == 2 * 11 * 12
+    assert page.run("document.querySelectorAll('#plot-ratios .point').length") == 11 * 12
+    line = "document.querySelector('#plot-ratios .shapelayer path').getBoundingClientRect()"
+    plot = "document.getElementById('plot-ratios')"
+    bottom = f"{plot}.querySelector('.bglayer rect, .plotbg rect, .nsewdrag').getBoundingClientRect().bottom"
+    axis = f"{plot}._fullLayout.yaxis"
+    assert page.run(f"{axis}.type") == "log"
+    assert page.run(f"{axis}.range[0] < 0 && {axis}.range[1] > 0")
+    at = f"{bottom} - {axis}._length * (0 - {axis}.range[0]) / ({axis}.range[1] - {axis}.range[0])"
+    assert page.run(f"Math.abs({line}.top - ({at}))") < 2, "the line is where variances are equal"
+
+
+@pytest.mark.parametrize("empty", [{}, dict.fromkeys(("real", "model"), (np.zeros(3, np.float32),) * 2)])
+def test_without_variances_there_is_a_sentence(page, evaluation, tmp_path, empty):
+    results = tuple(dataclasses.replace(result, moments=empty) for result in evaluation.results)
+    page.open(_written(dataclasses.replace(evaluation, results=results), tmp_path / "empty.html"))
+    assert "There is no plot" in page.run("document.getElementById('spread').textContent")
+    page.run("choose(4)")
+    page.run(SETTLED)
+    assert page.run("document.querySelectorAll('#plot-places .point').length") == 3 * 30, "the others are there"
 
 
 def test_half_precision_has_zeros_subnormals_and_infinities(page):

@@ -144,14 +144,13 @@ def test_files_are_whole_and_replace_older_ones(evaluation, tmp_path):
     folder = tmp_path / "new" / "report"
     write_report(evaluation, folder)
     (folder / "metrics.json").write_text("old")
-    report, metrics, table, page, figure, annotated = write_report(evaluation, folder, {"seed": 3})
+    report, metrics, table, page, annotated = write_report(evaluation, folder, {"seed": 3})
     assert json.loads(metrics.read_text())["provenance"] == {"seed": 3}
     assert report.read_text() == as_text(evaluation)
     assert table.read_text() == as_csv(evaluation)
     assert page.read_text() == as_html(evaluation, {"seed": 3})
-    assert figure.read_bytes().startswith(b"\x89PNG")
     assert annotated == folder / "metrics.h5ad"
-    names = ["mean_variance.png", "metrics.csv", "metrics.h5ad", "metrics.json", "report.html", "report.txt"]
+    names = ["metrics.csv", "metrics.h5ad", "metrics.json", "report.html", "report.txt"]
     assert sorted(path.name for path in folder.iterdir()) == names
 
 

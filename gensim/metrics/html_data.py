@@ -1,4 +1,4 @@
-"""What the script of a page reads: every condition's values, and its pictures in base64."""
+"""What the script of a page reads: every condition's values and pictures, and the spread over all of them."""
 
 import base64
 import json
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.metrics.catalogue import Metric
+from gensim.metrics.mean_variance import mean_variance
 from gensim.metrics.pictures import LEVELS, POPULATIONS, PROBABILITIES, ConditionPictures
 from gensim.metrics.results import BOUNDS, MODEL, ROWS, ConditionResult, Evaluation
 from gensim.metrics.scores import Estimate
 
 MOST_BYTES = 14_500_000
-"""Of conditions in a page, so that it stays below 20 MB with its library: all their values, and as many pictures of the
-first of them as have room; 10 kB each."""
+"""Of conditions in a page, so that it stays below 20 MB with its library: all their values, the spread over all, and as
+many pictures of the first of them as have room; 10 kB each."""
 DIGITS = 4
 
 
@@ -32,12 +33,14 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
     A value is a number to 4 digits, or, where there is none, a string: the number of its reason in `reasons`. Pictures
     hold little-endian arrays in base64: `genes` uint32 numbers in the list of all `genes`; `numbers` float16, one array
     after the other in C order: places of each of `populations` (`n_places` x 2), the columns of genes in the order of
-    `gene_columns`, distributions, and coverage by each of `coverage`.
+    `gene_columns`, distributions, and coverage by each of `coverage`. `spread` is `mean_variance` of all conditions,
+    its `numbers` the float16 logarithms in C order.
     """
     metrics, rows = evaluation.metrics, measured_rows(evaluation)
     reasons, genes = Numbered(), Numbered()
     conditions = [_condition(result, rows, metrics, reasons) for result in evaluation.results]
-    room = MOST_BYTES - _n_bytes(conditions)
+    spread = _spread(evaluation)
+    room = MOST_BYTES - _n_bytes(conditions) - _n_bytes(spread)
     for result, entry in zip(evaluation.results, conditions, strict=True):
         pictures = None if result.pictures is None else _pictures(result.pictures, genes)
         room -= _n_bytes(pictures)
@@ -55,6 +58,7 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         "bounds": {row: bound for row, bound in BOUNDS.items() if row in rows},
         "scores": _group_scores(evaluation),
         "conditions": conditions,
+        "spread": spread,
         "reasons": list(reasons),
         "genes": list(genes),
         "populations": POPULATIONS,
@@ -111,6 +115,17 @@ def _pictures(pictures: ConditionPictures, genes: Numbered) -> dict[str, Any]:
         "coverage": list(pictures.coverage),
         "genes": _base64(np.array([genes.number(gene) for gene in pictures.genes], dtype="<u4")),
         "numbers": _base64(np.concatenate([array.ravel() for array in arrays]).astype("<f2")),
+    }
+
+
+def _spread(evaluation: Evaluation) -> dict[str, Any]:
+    found = mean_variance((result.moments for result in evaluation.results), evaluation.seed)
+    return {
+        "n": found.log10.shape[1],
+        "n_all": found.n_all,
+        "n_conditions": found.n_conditions,
+        "quartiles": None if found.quartiles is None else [rounded(q) for q in found.quartiles],
+        "numbers": _base64(found.log10.astype("<f2")),
     }
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as files: tables, a page and a figure for people; every number as JSON, csv and AnnData."""
+"""An evaluation as files: tables and a page for people; every number as JSON, csv and AnnData."""
 
 import csv
 import io
@@ -21,7 +21,6 @@ from gensim.metrics.combined import CombinedMetric
 from gensim.metrics.experimental_error import EXPLANATION, resampled
 from gensim.metrics.html_data import measured_rows
 from gensim.metrics.html_report import as_html
-from gensim.metrics.mean_variance import save_mean_variance
 from gensim.metrics.panel import PanelMetric, PooledMetric
 from gensim.metrics.results import BOUNDED, BOUNDS, MODEL, REPLICATE, ConditionResult, Evaluation, GroupSummary
 from gensim.metrics.row_meanings import ROW_MEANINGS
@@ -30,7 +29,6 @@ from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
 FORMAT = 1
 TABLE_WIDTH = 200
 WIDTH_OF_ROW = 24
-FIGURE = "mean_variance.png"
 ANNOTATED = "metrics.h5ad"
 CSV_COLUMNS = (
     "condition", "row", "metric", "value", "reason", "condition_key", "stand_in", "standard_error_over_cells", "group",
@@ -46,9 +44,8 @@ def write_report(
     folder: str | Path,
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
-) -> tuple[Path, Path, Path, Path, Path, Path]:
-    """Write `report.txt`, `metrics.json`, `metrics.csv`, `report.html`, `mean_variance.png` and `metrics.h5ad`, each
-    whole or not at all.
+) -> tuple[Path, Path, Path, Path, Path]:
+    """Write `report.txt`, `metrics.json`, `metrics.csv`, `report.html` and `metrics.h5ad`, each whole or not at all.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -57,7 +54,7 @@ def write_report(
         notes: lines that a reader of the numbers should know, such as what the latents could hold.
 
     Returns:
-        The six paths, in that order.
+        The five paths, in that order.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -75,11 +72,9 @@ def write_report(
     for name, content in files.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    with atomic_path(folder / FIGURE) as temporary:
-        save_mean_variance((result.moments for result in evaluation.results), temporary)
     write_annotated(evaluation, folder / ANNOTATED, provenance)
     text_path, metrics_path, table_path, page_path = (folder / name for name in files)
-    return text_path, metrics_path, table_path, page_path, folder / FIGURE, folder / ANNOTATED
+    return text_path, metrics_path, table_path, page_path, folder / ANNOTATED
 
 
 def as_text(evaluation: Evaluation) -> str:

@@ -64,7 +64,7 @@ class ConditionResult:
         measurements: by (row, metric key).
         scores: normalised score by (row, metric key), of metrics that are better when lower.
         moments: (G,) mean and (G,) unbiased variance of the `real` and of the `model`'s cells that were used, log1p
-            CP10k; empty where either has a single cell. A figure shows them; they are too many for a file of numbers.
+            CP10k; empty where either has a single cell. Some are shown; they are too many for a file of numbers.
         pictures: what a page shows of it, if asked for.
         experimental_error: of its real effect, from the cells that are used; None where none of `BOUNDED` is asked for.
         stand_in: the row whose cells stand for those of the model, which has none of this condition; None: it has.

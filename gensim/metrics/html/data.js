@@ -42,6 +42,18 @@ function picturesOf(condition) {
   return { places, genes, ofGenes, distributions, coverage };
 }
 
+/** Means and variances of genes over all conditions, in the order in which `page_data` put their logarithms. */
+function spreadOf({ n, numbers }) {
+  const logs = float16(bytesOf(numbers));
+  const [mean, variance, simulated, ratio] = [0, 1, 2, 3].map((k) => logs.slice(k * n, (k + 1) * n));
+  const linear = (values) => values.map((value) => 10 ** value);
+  return {
+    mean: { real: linear(mean), simulated: linear(simulated) },
+    variance: { real: linear(variance), simulated: linear(variance.map((value, i) => value + ratio[i])) },
+    ratio: linear(ratio),
+  };
+}
+
 /** For plotly, which reads tags in its texts. */
 function plain(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

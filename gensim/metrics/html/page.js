@@ -98,9 +98,11 @@ byId("previous").addEventListener("click", () => step(-1));
 byId("next").addEventListener("click", () => step(1));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   drawScores();
+  drawAllSpread();
   showPictures();
 });
 showMetric();
 search();
 drawScores();
+drawAllSpread();
 choose(0);

@@ -1,4 +1,4 @@
-// Plots of the summary and of one condition. Populations differ by colour, shape and dash.
+// Plots of the summary, of all conditions together and of one. Populations differ by colour, shape and dash.
 
 const NAME_SIDES = ["top center", "bottom center", "middle left", "middle right", "top left", "bottom right"];
 const LOOK = {
@@ -92,6 +92,27 @@ function drawScores() {
     xaxis: axis("score", { range: [Math.max(-1.5, Math.min(0, ...ends) - 0.1), Math.min(2.5, Math.max(1, ...ends) + 0.1)] }),
     yaxis: axis("", { range: [edge[1], edge[0]], tickvals: metrics.map((_, i) => i), ticktext: metrics.map((metric) => metric.key), zeroline: false }),
     shapes: [straight([0, edge[0]], [0, edge[1]]), straight([1, edge[0]], [1, edge[1]])],
+  });
+}
+
+/** Many points: small ones, real ones larger, so that they are seen below. Few ticks, so that their labels have room. */
+function drawAllSpread() {
+  if (!DATA.spread.n) return;
+  const { mean, variance, ratio } = spreadOf(DATA.spread);
+  const small = (population, x, y, hovertemplate) => {
+    const trace = points(population, x, y, { hovertemplate });
+    Object.assign(trace.marker, { size: population === "real" ? 7 : 3.5, opacity: 0.5 });
+    return trace;
+  };
+  const log = { type: "log", exponentformat: "power", nticks: 4 };
+  const legend = { ...layout().legend, itemsizing: "constant" };
+  const clouds = ["real", "simulated"].map((population) =>
+    small(population, mean[population], variance[population], "mean %{x:.3g}<br>variance %{y:.3g}"),
+  );
+  draw("plot-all-spread", clouds, { xaxis: axis("mean", log), yaxis: axis("variance", log), legend });
+  draw("plot-ratios", [small("simulated", mean.real, ratio, "mean in real cells %{x:.3g}<br>ratio %{y:.3g}<extra></extra>")], {
+    xaxis: axis("mean in real cells", log), yaxis: axis("variance, simulated / real", log), showlegend: false,
+    shapes: [{ ...straight([0, 1], [1, 1]), xref: "paper", line: { color: colour("fore"), width: 1.5 } }],
   });
 }
 
