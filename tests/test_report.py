@@ -85,7 +85,7 @@ def test_json_is_strict_and_holds_reasons_catalogue_and_provenance(evaluation):
     assert {row["key"]: row["better"] for row in content["catalogue"]}["variance_ratio"] == "nearest"
     assert {row["key"]: row["repeats"] for row in content["catalogue"] if row["repeats"]} == {
         "c2st_auc_forest": 1,
-        "des_wilcoxon": 3,
+        "des_wilcoxon": 2,
     }
     second = content["conditions"][1]
     assert second["values"]["model"][KEYS[0]] == {
