@@ -37,6 +37,7 @@ from gensim.metrics.results import (
     TRAINING_MEAN,
     ConditionResult,
 )
+from gensim.parallel import Call
 from gensim.seeding import derive, numpy_generator
 from gensim.types import Condition, FloatArray, IntArray
 
@@ -79,6 +80,7 @@ class ConditionScoring:
         controls: means of the control cells.
         tested: control cells of a context that populations are tested against.
         seed, n_repeats, max_cells, metrics, pictures: see `gensim.evaluate.evaluate`.
+        call: how to call what holds the interpreter while it works.
     """
 
     inputs: EvaluationInputs
@@ -89,6 +91,7 @@ class ConditionScoring:
     max_cells: int
     metrics: Sequence[Metric]
     pictures: bool
+    call: Call
 
     @property
     def distances(self) -> bool:
@@ -157,7 +160,7 @@ class ConditionScoring:
             member.keep(REAL, repeat, reference, takes_of_real)
             for row, side in rows.items():
                 member.keep(row, repeat, side, takes)
-                comparison = Comparison(reference, side, sigma2, folds, targets, centroid)
+                comparison = Comparison(reference, side, sigma2, folds, targets, centroid, self.call)
                 for metric in of_condition:
                     if metric.in_repeat(repeat):
                         measured.take(row, metric.key, metric.function, comparison)

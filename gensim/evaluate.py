@@ -1,6 +1,7 @@
 """The job that scores predicted cells against held-out real cells, beside baselines and a replicate."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
 from importlib import import_module
@@ -24,10 +25,12 @@ from gensim.metrics.results import (
     Missing,
     summarise,
 )
-from gensim.parallel import in_threads
+from gensim.parallel import default_workers, directly, in_processes, in_threads
 
 __all__ = ["EvaluationInputs", "evaluate"]
 
+FEWEST_FOR_PROCESSES = 8
+"""Conditions, below which processes for classifiers take longer to begin than they save."""
 CONTEXTS_IN_MEMORY = 4
 """Whose control cells are kept, read once for all conditions of a context that are scored near one another."""
 
@@ -100,10 +103,13 @@ def evaluate(
     batch_of_control = None if inputs.batches is None else inputs.batches.controls
     controls = ControlMeans(inputs.controls, seed, n_repeats, batch_of_control)
     tested = lru_cache(CONTEXTS_IN_MEMORY)(partial(ControlCells, inputs.controls, seed=seed, max_cells=max_cells))
-    scoring = ConditionScoring(inputs, controls, tested, seed, n_repeats, max_cells, metrics, pictures)
-    if scoring.distances:
-        import_module("torch")  # before there are threads, each of which is to have one core
-    drafts = in_threads(scoring.score, scored, workers)
+    workers = default_workers() if workers is None else workers
+    many = workers > 1 and len(scored) >= FEWEST_FOR_PROCESSES and any(metric.in_processes for metric in metrics)
+    with in_processes(workers) if many else nullcontext(directly) as call:
+        scoring = ConditionScoring(inputs, controls, tested, seed, n_repeats, max_cells, metrics, pictures, call)
+        if scoring.distances:
+            import_module("torch")  # before there are threads, each of which is to have one core
+        drafts = in_threads(scoring.score, scored, workers)
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
     measure_panels([found.member for found in drafts], of_panels, REAL, ROWS, n_repeats)
     results = tuple(found.result(metrics) for found in drafts)

@@ -1,6 +1,8 @@
 """Threads: order, errors, settings; conditions of an evaluation at once, with the values that one worker gives."""
 
 import json
+import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from threading import Barrier
 
@@ -9,14 +11,17 @@ import pytest
 import torch
 from scipy import sparse
 
+from gensim import evaluate as evaluation
 from gensim.computed_once import computed_once
 from gensim.data.cell_source import ArrayCells
-from gensim.errors import ConfigError, DataError
+from gensim.errors import ConfigError, DataError, NotComputable
 from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.metrics import two_sample
 from gensim.metrics.catalogue import CATALOGUE, choose
 from gensim.metrics.report import as_json
 from gensim.metrics.space import MetricSpace
-from gensim.parallel import default_workers, in_threads
+from gensim.metrics.two_sample import c2st_auc_logistic
+from gensim.parallel import default_workers, directly, in_processes, in_threads
 from gensim.types import Condition
 
 GENES = tuple(f"G{i}" for i in range(12))
@@ -117,3 +122,37 @@ def test_a_property_is_computed_once():
 def test_two_objects_compute_at_once():
     both = Barrier(2, timeout=60)
     assert in_threads(lambda root: Squared(root, [], both).value, [2, 3], 2) == [4, 9]
+
+
+def test_functions_are_called_in_other_processes_and_errors_come_back_as_they_are():
+    with in_processes(2) as call:
+        found = in_threads(lambda x: call(round, x), [1.2, 2.7, 3.4], 2)
+        elsewhere = call(os.getpid)
+        with pytest.raises(NotComputable, match="needs 10 of each"):
+            call(c2st_auc_logistic, np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32), 0)
+    assert found == [1, 3, 3]
+    assert elsewhere != os.getpid()
+    assert directly(os.getpid) == os.getpid()
+
+
+def test_classifiers_give_the_same_in_processes(monkeypatch):
+    monkeypatch.setattr(evaluation, "FEWEST_FOR_PROCESSES", 2)
+    monkeypatch.setattr(two_sample, "TREES", 30)  # as in other processes, which no fixture reaches
+    called = []
+
+    @contextmanager
+    def remember(workers):
+        with in_processes(workers) as call:
+            yield lambda function, *arguments: called.append(function.__name__) or call(function, *arguments)
+
+    monkeypatch.setattr(evaluation, "in_processes", remember)
+    metrics = choose(["c2st_auc_logistic", "c2st_auc_forest"])
+    here, there = (evaluate(inputs(), n_repeats=2, metrics=metrics, workers=workers) for workers in (1, 2))
+    assert json.dumps(as_json(here)) == json.dumps(as_json(there))
+    # 6 conditions, 3 rows: the forest once, the regression in both repeats.
+    assert (called.count("c2st_auc_forest"), called.count("c2st_auc_logistic")) == (18, 36)
+
+
+def test_few_conditions_need_no_process(monkeypatch):
+    monkeypatch.setattr(evaluation, "in_processes", None)
+    evaluate(inputs(CONDITIONS[:2]), n_repeats=1, metrics=choose(["c2st_auc_forest"]), workers=2)

@@ -15,6 +15,7 @@ from gensim.metrics.marginals import GeneMarginals
 from gensim.metrics.pairs import Sample
 from gensim.metrics.rank_sum import rank_sum_p
 from gensim.metrics.response_classes import response_classes
+from gensim.parallel import Call, directly
 from gensim.types import FloatArray, IntArray
 
 GENES_BLOCK = 1024
@@ -129,6 +130,7 @@ class Comparison:
         targets: columns of the genes that the condition perturbs.
         training_centroid: (G,) average over the training conditions of the context of their mean cell; None where
             there is none.
+        call: how to call what holds the interpreter while it works.
     """
 
     real: Side
@@ -137,3 +139,4 @@ class Comparison:
     seed: int
     targets: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     training_centroid: NDArray[np.float64] | None = None
+    call: Call = directly

@@ -24,6 +24,7 @@ class Metric:
         space: where it is taken.
         source: publication.
         repeats: it is taken in the first so many repeats of an evaluation; None: in all.
+        in_processes: whether it holds the interpreter while it works, so that threads are of no use.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Metric:
     space: Literal["genes", "PCA"]
     source: str
     repeats: int | None = None
+    in_processes: bool = False
 
     def in_repeat(self, repeat: int) -> bool:
         return self.repeats is None or repeat < self.repeats
