@@ -11,10 +11,13 @@ from gensim.baselines.mean_response import training_centroid
 from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
 from gensim.data.cell_source import draw_rows, read_dense
+from gensim.errors import NotComputable
 from gensim.evaluation_inputs import EvaluationInputs
 from gensim.metrics.batch_effects import ConditionBatches
+from gensim.metrics.bootstrap_samples import Samples
 from gensim.metrics.catalogue import ConditionMetric, Metric, PanelMetric
 from gensim.metrics.cell_errors import bootstrap_errors
+from gensim.metrics.class_error import RepeatedClasses
 from gensim.metrics.comparison import Comparison, Side
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
@@ -81,6 +84,7 @@ class ConditionScoring:
         tested: control cells of a context that populations are tested against.
         seed, n_repeats, max_cells, metrics, pictures: see `gensim.evaluate.evaluate`.
         call: how to call what holds the interpreter while it works.
+        repeats: collects classes of bootstrap samples; None: no metric asks.
     """
 
     inputs: EvaluationInputs
@@ -92,6 +96,7 @@ class ConditionScoring:
     metrics: Sequence[Metric]
     pictures: bool
     call: Call
+    repeats: RepeatedClasses | None = None
 
     @property
     def distances(self) -> bool:
@@ -186,16 +191,7 @@ class ConditionScoring:
             },
             gammas=rbf_gammas(sigma2) if sigma2 else None,
             moments=moments({REAL: whole.marginals, MODEL: rows[MODEL].marginals}),
-            error=experimental_error(
-                real,
-                tested_against.whole,
-                batches.of_real(real_rows),
-                batches.of_controls(tested_against.rows),
-                derive(self.seed, "evaluate", condition.key),
-                within=batches.within,
-            )
-            if any(metric.key in BOUNDED for metric in self.metrics)
-            else None,
+            error=self._error(condition, batches, real, real_rows, tested_against, seen),
             pictures=picture_condition(
                 self.inputs.space.genes,
                 rows[NO_CHANGE],
@@ -207,6 +203,37 @@ class ConditionScoring:
             if self.pictures
             else None,
         )
+
+    def _error(
+        self,
+        condition: Condition,
+        batches: ConditionBatches,
+        real: FloatArray,
+        real_rows: IntArray,
+        controls: ControlCells,
+        seen: bool | None,
+    ) -> ExperimentalError | None:
+        """The experimental error of the effect, and classes of genes in the same samples, where these are asked for."""
+        of_effect = any(metric.key in BOUNDED for metric in self.metrics)
+        if not of_effect and self.repeats is None:
+            return None
+        try:
+            samples = Samples.of(
+                real,
+                controls.whole,
+                batches.of_real(real_rows),
+                batches.of_controls(controls.rows),
+                derive(self.seed, "evaluate", condition.key),
+                derive(self.seed, "evaluate", condition.control.key),
+                within=batches.within,
+            )
+        except NotComputable as error:
+            if self.repeats is not None:
+                self.repeats.lack(seen, str(error))
+            return ExperimentalError(None, reason=str(error)) if of_effect else None
+        if self.repeats is not None:
+            self.repeats.take(seen, samples)
+        return experimental_error(samples) if of_effect else None
 
     def _fixed_rows(
         self,

@@ -11,11 +11,13 @@ from gensim.condition_scoring import FEWEST_FOR_REPLICATE, ConditionScoring, Sco
 from gensim.errors import DataError
 from gensim.evaluation_inputs import EvaluationInputs, match
 from gensim.metrics.catalogue import DEFAULT, CombinedMetric, Metric, PanelMetric, PooledMetric
+from gensim.metrics.class_error import RepeatedClasses
 from gensim.metrics.combination import with_combined
 from gensim.metrics.controls import ControlMeans
 from gensim.metrics.differential_expression import ControlCells
 from gensim.metrics.panel_measurement import measure_panels, pooled
 from gensim.metrics.results import (
+    CLASSIFIED,
     MEAN_RESPONSE,
     REAL,
     REPLICATE,
@@ -103,10 +105,12 @@ def evaluate(
     batch_of_control = None if inputs.batches is None else inputs.batches.controls
     controls = ControlMeans(inputs.controls, seed, n_repeats, batch_of_control)
     tested = lru_cache(CONTEXTS_IN_MEMORY)(partial(ControlCells, inputs.controls, seed=seed, max_cells=max_cells))
+    repeats = RepeatedClasses() if any(metric.key == CLASSIFIED for metric in metrics) else None
     workers = default_workers() if workers is None else workers
     many = workers > 1 and len(scored) >= FEWEST_FOR_PROCESSES and any(metric.in_processes for metric in metrics)
     with in_processes(workers) if many else nullcontext(directly) as call:
-        scoring = ConditionScoring(inputs, controls, tested, seed, n_repeats, max_cells, metrics, pictures, call)
+        asked = (seed, n_repeats, max_cells, metrics, pictures)
+        scoring = ConditionScoring(inputs, controls, tested, *asked, call, repeats)
         if scoring.distances:
             import_module("torch")  # before there are threads, each of which is to have one core
         drafts = in_threads(scoring.score, scored, workers)
@@ -114,6 +118,8 @@ def evaluate(
     measure_panels([found.member for found in drafts], of_panels, REAL, ROWS, n_repeats)
     results = tuple(found.result(metrics) for found in drafts)
     groups = tuple(_with_pooled(group, drafts, metrics, n_repeats) for group in summarise(results, seed))
+    if repeats is not None:
+        groups = tuple(replace(group, class_error=repeats.error(group.has)) for group in groups)
     groups = with_combined(groups, results, metrics, seed)
     return Evaluation(results, groups, not_scored, warnings, seed, n_repeats, max_cells)
 

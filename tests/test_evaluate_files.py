@@ -234,9 +234,12 @@ def test_effects_over_batches_need_the_batches_of_real_cells(files):
     of_files = values(found, "l2_ba_ate")
     assert max(of_files["model"]) < 0.5 * min(of_files["no_change"])
     report = (files / "pred.evaluation" / "report.txt").read_text()
-    assert len([line for line in report.splitlines() if line.split()[:2] == ["experimental", "error"]]) == 2
+    assert len([line for line in report.splitlines() if line.startswith("   experimental error")]) == 3
+    assert "30 cells against 30 control cells; classes of genes need 31 against 2" in report
     table = pd.read_csv(files / "pred.evaluation" / "metrics.csv")
-    assert list(table[table["row"] == "experimental_error"]["metric"]) == ["l2_delta", "l2_ba_ate"] * 2
+    assert list(table[table["row"] == "experimental_error"]["metric"]) == ["l2_delta", "l2_ba_ate"] * 2 + [
+        "deg_macro_f1"
+    ]
 
     made.obs.drop(columns="lane").pipe(lambda obs: ad.AnnData(made.X, obs, made.var)).write_h5ad(files / "pred.h5ad")
     found = evaluated(files, *asked, "data.batch_column=lane")

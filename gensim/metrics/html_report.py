@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from gensim.metrics.experimental_error import EXPLANATION, resampled
+from gensim.metrics.experimental_error import explained
 from gensim.metrics.html_data import measured_rows, page_data
 from gensim.metrics.pictures import CELLS, GENES
-from gensim.metrics.results import BOUNDED, BOUNDS, Evaluation
+from gensim.metrics.results import BOUNDS, CLASSIFIED, Evaluation
 from gensim.metrics.row_meanings import ROW_MEANINGS
 from gensim.metrics.scores import LEVEL, RESAMPLES
 
@@ -54,8 +54,9 @@ def as_html(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None,
         rows=measured_rows(evaluation),
         row_meanings=ROW_MEANINGS,
         bounds=BOUNDS,
-        bounded=BOUNDED,
-        experimental_error=f"{EXPLANATION} {resampled(errors)}" if errors else None,
+        classified=CLASSIFIED,
+        experimental_error=explained(errors) if errors else None,
+        class_error=evaluation.groups[0].class_error,
         totals={name: sum(result.cells[name] for result in results) for name in results[0].cells},
         n_pictured=sum("pictures" in condition for condition in data["conditions"]),
         most_cells=CELLS,

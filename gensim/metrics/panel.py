@@ -16,6 +16,8 @@ Vector = NDArray[np.float64]
 Vectors = Literal["mean", "delta", "delta_2026", "response_classes", "noisy_bulk", "noisy_shift"]
 OF_COUNTS = frozenset[Vectors]({"delta_2026", "noisy_bulk", "noisy_shift"})
 """Those that are of summed counts, where these are known."""
+NO_INTERVAL = "one value for all conditions together has no interval over conditions"
+FEW_CONDITIONS = "fewer than 2 conditions have such cells"
 
 
 @dataclass(frozen=True)  # without slots, since what all conditions share is computed once and kept

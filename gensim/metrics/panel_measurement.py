@@ -8,11 +8,10 @@ import numpy as np
 from gensim.errors import NotComputable
 from gensim.metrics.comparison import Side
 from gensim.metrics.measured import Measured
-from gensim.metrics.panel import Panel, PanelMetric, PooledMetric, Vector, Vectors
+from gensim.metrics.panel import FEW_CONDITIONS, NO_INTERVAL, Panel, PanelMetric, PooledMetric, Vector, Vectors
 from gensim.metrics.scores import Estimate
 from gensim.types import Condition, IntArray
 
-NO_INTERVAL = "one value for all conditions together has no interval over conditions"
 Place = tuple[Vectors, str, int]
 """Which vector, row, repeat."""
 
@@ -89,7 +88,7 @@ def pooled(
             elif values:
                 found[row, metric.key] = Estimate(float(np.mean(values)), None, None, n, NO_INTERVAL)
             else:
-                why = "; ".join(sorted(reasons)) or "fewer than 2 conditions have such cells"
+                why = "; ".join(sorted(reasons)) or FEW_CONDITIONS
                 found[row, metric.key] = Estimate(None, None, None, 0, why)
     return found
 

@@ -17,12 +17,22 @@ from gensim.atomic import atomic_path
 from gensim.metrics.annotated import write_annotated
 from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.cell_errors import in_words, kind_of
+from gensim.metrics.class_error import ClassError
 from gensim.metrics.combined import CombinedMetric
-from gensim.metrics.experimental_error import EXPLANATION, resampled
+from gensim.metrics.experimental_error import explained
 from gensim.metrics.html_data import measured_rows
 from gensim.metrics.html_report import as_html
 from gensim.metrics.panel import PanelMetric, PooledMetric
-from gensim.metrics.results import BOUNDED, BOUNDS, MODEL, REPLICATE, ConditionResult, Evaluation, GroupSummary
+from gensim.metrics.results import (
+    BOUNDED,
+    BOUNDS,
+    CLASSIFIED,
+    MODEL,
+    REPLICATE,
+    ConditionResult,
+    Evaluation,
+    GroupSummary,
+)
 from gensim.metrics.row_meanings import ROW_MEANINGS
 from gensim.metrics.scores import LEVEL, RESAMPLES, Estimate
 
@@ -92,9 +102,7 @@ def as_text(evaluation: Evaluation) -> str:
     notes: Notes = {}
     for group in evaluation.groups:
         console.print(
-            _table(
-                f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes, group.experimental_error
-            )
+            _table(f"{group.name}: {group.n_conditions} conditions", group.averages, group, notes, with_errors=True)
         )
         if group.scores:
             console.print(_table(f"{group.name}: scores", group.scores, group, notes))
@@ -120,7 +128,9 @@ def as_text(evaluation: Evaluation) -> str:
     for row in [row for row in measured_rows(evaluation) if row in BOUNDS]:
         console.print(f"{row}: {ROW_MEANINGS[row]}")
     if errors:
-        console.print(f"experimental error: {EXPLANATION} {resampled(errors)}")
+        console.print(f"experimental error: {explained(errors)}")
+    if (of_classes := evaluation.groups[0].class_error) is not None:
+        console.print(f"experimental error of {CLASSIFIED}: {of_classes.explained}")
     for condition, reason in evaluation.not_scored:
         console.print(f"not scored: {condition.label}: {reason}")
     for warning in evaluation.warnings:
@@ -147,6 +157,9 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
                 "scores": _nested({place: _estimate(e) for place, e in group.scores.items()}),
                 "standard_errors_over_cells": dict(group.standard_errors),
                 "experimental_error": None if group.experimental_error is None else _estimate(group.experimental_error),
+                f"experimental_error_{CLASSIFIED}": None
+                if group.class_error is None
+                else _class_error(group.class_error),
             }
             for group in evaluation.groups
         ],
@@ -178,10 +191,12 @@ def as_csv(evaluation: Evaluation) -> str:
             writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", "", ""])
     of_all = [metric.key for metric in evaluation.metrics if isinstance(metric, OfAll)]
     for group in evaluation.groups:
-        for (row, measured), e in group.averages.items():
-            if measured in of_all:
-                value = "" if e.value is None else repr(e.value)
-                writer.writerow(["", row, measured, value, e.reason or "", "", "", "", group.name])
+        of_group = {place: e for place, e in group.averages.items() if place[1] in of_all}
+        if group.class_error is not None:
+            of_group["experimental_error", CLASSIFIED] = group.class_error.estimate
+        for (row, measured), e in of_group.items():
+            value = "" if e.value is None else repr(e.value)
+            writer.writerow(["", row, measured, value, e.reason or "", "", "", "", group.name])
     return buffer.getvalue()
 
 
@@ -190,10 +205,11 @@ def _table(
     estimates: Mapping[tuple[str, str], Estimate],
     group: GroupSummary,
     notes: Notes,
-    error: Estimate | None = None,
+    *,
+    with_errors: bool = False,
 ) -> Table:
-    """A line per metric that has any estimate, a column per row; below L2 of effects its experimental error, where a
-    replicate stands."""
+    """A line per metric that has any estimate, a column per row; below metrics that have one the experimental error,
+    where a replicate stands."""
     rows = list(dict.fromkeys(row for row, _ in estimates))
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric")
@@ -203,7 +219,7 @@ def _table(
         if (rows[0], metric.key) in estimates:
             cells = (_text(estimates[row, metric.key], group.n_conditions, notes) for row in rows)
             table.add_row(_head(metric), *cells)
-            if metric.key in BOUNDED and error is not None:
+            if with_errors and (error := group.error_of(metric.key)) is not None:
                 table.add_row(
                     "  experimental error",
                     *(_text(error, group.n_conditions, notes) if row == REPLICATE else "" for row in rows),
@@ -280,6 +296,10 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
         "n": estimate.n,
         "reason": estimate.reason,
     }
+
+
+def _class_error(error: ClassError) -> dict[str, Any]:
+    return {**_estimate(error.estimate), "resampled": error.resampled}
 
 
 def _nested(flat: Mapping[tuple[str, str], dict[str, Any]]) -> dict[str, dict[str, Any]]:

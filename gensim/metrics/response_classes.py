@@ -9,6 +9,8 @@ from gensim.metrics.marginals import GeneMarginals
 
 FALSE_DISCOVERY_RATE = 0.05
 FEWEST_CELLS = 31
+Moments = tuple[NDArray[np.float64], NDArray[np.float64], int | NDArray[np.float64]]
+"""(..., G) mean, (..., G) unbiased variance, and the number of cells, of all or (..., 1)."""
 
 
 def response_classes(cells: GeneMarginals, controls: GeneMarginals) -> NDArray[np.float64]:
@@ -25,15 +27,25 @@ def response_classes(cells: GeneMarginals, controls: GeneMarginals) -> NDArray[n
 
     Source: Cole et al. 2026.
     """
+    require_cells(cells.n, controls.n)
+    return classes_of_moments((cells.mean, cells.variance, cells.n), (controls.mean, controls.variance, controls.n))
+
+
+def require_cells(n: int, n_controls: int) -> None:
+    """Raise `NotComputable` for no more than 30 cells of a condition, or fewer than two control cells."""
+    if n < FEWEST_CELLS or n_controls < 2:
+        raise NotComputable(
+            f"{n} cells against {n_controls} control cells; classes of genes need {FEWEST_CELLS} against 2"
+        )
+
+
+def classes_of_moments(cells: Moments, controls: Moments) -> NDArray[np.float64]:
+    """(..., G) classes as in `response_classes`, false discoveries being among the G genes of a row."""
     from scipy.stats import ttest_ind_from_stats
 
-    if cells.n < FEWEST_CELLS or controls.n < 2:
-        raise NotComputable(
-            f"{cells.n} cells against {controls.n} control cells; classes of genes need {FEWEST_CELLS} against 2"
-        )
-    sides = [(side.mean, np.sqrt(side.variance), side.n) for side in (cells, controls)]
+    sides = [(mean, np.sqrt(variance), n) for mean, variance, n in (cells, controls)]
     with np.errstate(divide="ignore", invalid="ignore"):
         t, p = ttest_ind_from_stats(*sides[0], *sides[1], equal_var=False)
     constant = np.isnan(t)
-    found = benjamini_hochberg(np.where(constant, 1.0, p)) < FALSE_DISCOVERY_RATE
-    return np.where(found & ~constant, np.sign(t), 0.0)
+    rates = np.apply_along_axis(benjamini_hochberg, -1, np.where(constant, 1.0, p))
+    return np.where((rates < FALSE_DISCOVERY_RATE) & ~constant, np.sign(t), 0.0)

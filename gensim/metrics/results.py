@@ -6,6 +6,7 @@ from typing import Literal
 
 from gensim.metrics.catalogue import CATALOGUE, Metric
 from gensim.metrics.cell_errors import error_of_average
+from gensim.metrics.class_error import ClassError
 from gensim.metrics.experimental_error import ExperimentalError
 from gensim.metrics.pictures import ConditionPictures
 from gensim.metrics.scores import Estimate, mean_with_interval, normalised_score
@@ -26,6 +27,8 @@ vectors of perturbations or of contexts tell which others are like them; `BOUNDS
 REAL = "real"
 BOUNDED = ("l2_delta", "l2_ba_ate")
 """Metrics that an experimental error is a bound of: none is known to be better that is nearer than this."""
+CLASSIFIED = "deg_macro_f1"
+"""The metric that has an experimental error for all conditions together."""
 Missing = Literal["no_change"]
 """A row whose cells may stand for those that a prediction lacks."""
 TRUTH_CELLS = "truth_cells"
@@ -86,8 +89,8 @@ class ConditionResult:
 class GroupSummary:
     """Averages (or the one value of a pooled or combined metric) and normalised scores over a group, by (row, key).
 
-    `experimental_error` is the average of those of its conditions; None where they were not taken. `standard_errors`
-    are over cells, of the averages of the model, by metric key.
+    `experimental_error` is the average of those of its conditions, `class_error` the one of `CLASSIFIED`; None where
+    they were not taken. `standard_errors` are over cells, of the averages of the model, by metric key.
     """
 
     name: str
@@ -96,6 +99,13 @@ class GroupSummary:
     scores: Mapping[tuple[str, str], Estimate]
     experimental_error: Estimate | None = None
     standard_errors: Mapping[str, float] = field(default_factory=dict)
+    class_error: ClassError | None = None
+
+    def error_of(self, metric: str) -> Estimate | None:
+        """The experimental error that a metric is compared with, by its key."""
+        if metric == CLASSIFIED and self.class_error is not None:
+            return self.class_error.estimate
+        return self.experimental_error if metric in BOUNDED else None
 
     def has(self, seen: bool | None) -> bool:
         """Whether a condition is in it, by whether training had it."""
