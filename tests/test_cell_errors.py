@@ -1,12 +1,20 @@
 """Standard errors over cells: closed forms, all halves of four cells, and what has none."""
 
+import math
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from gensim.metrics.catalogue import CATALOGUE, choose
-from gensim.metrics.cell_errors import bootstrap_errors, error_of_average, half_sampling_error, in_words, kind_of
+from gensim.metrics.cell_errors import (
+    bootstrap_errors,
+    error_of_average,
+    half_sampling_error,
+    in_words,
+    interval,
+    kind_of,
+)
 
 MEANS = [metric for metric in choose(["effect"]) if kind_of(metric) == "bootstrap"]
 
@@ -79,6 +87,13 @@ def test_samples_that_leave_a_half_without_cells_are_left_out():
 
 
 def test_words_name_the_kind_once():
-    lines = in_words({"a": 0.123, "b": 2.0, "c": 1.0}, {"a": "bootstrap", "b": "half-sampling", "c": "bootstrap"})
+    ends = {"a": (0.123, 0.2), "b": (2.0, 3.0), "c": (1.0, 1.5)}
+    lines = in_words(ends, {"a": "bootstrap", "b": "half-sampling", "c": "bootstrap"})
     assert [line.split(" (")[0] for line in lines] == ["by bootstrap", "by half-sampling"]
-    assert lines[0].endswith(": a 0.12, c 1")
+    assert lines[0].endswith(": a [0.123, 0.2], c [1, 1.5]")
+
+
+def test_intervals_end_at_the_bounds_of_the_metric_or_at_the_value():
+    assert interval(0.5, 0.1, (0.0, 1.0)) == pytest.approx((0.304, 0.696))
+    assert interval(0.9, 0.1, (0.0, 1.0)) == (pytest.approx(0.704), 1.0)
+    assert interval(-0.01, 0.1, (0.0, math.inf)) == (-0.01, pytest.approx(0.186)), "an unbiased estimate below 0"

@@ -226,11 +226,15 @@ def test_the_model_has_standard_errors_over_cells(of_truth):
     errors = [r.measurements["model", "l2_delta"].standard_error for r in of_truth.results]
     assert group.standard_errors["l2_delta"] == pytest.approx(np.linalg.norm(errors) / 5)
     text = " ".join(as_text(of_truth).split())
-    assert "all: standard errors over cells of the model's averages, by bootstrap (real and simulated cells" in text
-    assert f"l2_delta {group.standard_errors['l2_delta']:.2g}" in text
-    assert "all: standard errors over cells of the model's averages, by half-sampling (the spread over the rep" in text
+    said = "all: 95% intervals over cells of the model's averages, ± 1.96 standard errors by"
+    assert f"{said} bootstrap (real and simulated cells" in text
+    assert f"{said} half-sampling (the spread over the repeats" in text
+    average, error = group.averages["model", "l2_delta"].value, group.standard_errors["l2_delta"]
+    ends = [average - 1.96 * error, average + 1.96 * error]
+    assert f"l2_delta [{ends[0]:.3g}, {ends[1]:.3g}]" in text
     content = as_json(of_truth)
     assert content["groups"][0]["standard_errors_over_cells"] == dict(group.standard_errors)
+    assert content["groups"][0]["intervals_over_cells"]["l2_delta"] == pytest.approx(ends)
     kinds = {metric["key"]: metric["standard_error_over_cells"] for metric in content["catalogue"]}
     assert (kinds["pearson_delta"], kinds["energy_distance_pca"]) == ("bootstrap", "half-sampling")
     lines = list(csv.DictReader(io.StringIO(as_csv(of_truth))))

@@ -11,6 +11,7 @@ from gensim.seeding import numpy_generator
 from gensim.types import FloatArray, IntArray
 
 RESAMPLES = 100
+NORMAL_95 = 1.96
 FEWEST_CELLS = 10
 """Of a side, below which a bootstrap of it says little."""
 BOOTSTRAP, HALF_SAMPLING = "bootstrap", "half-sampling"
@@ -106,11 +107,21 @@ def error_of_average(errors: Sequence[float | None]) -> float | None:
     return None if not known or len(known) < len(errors) else float(np.sqrt(np.square(known).sum()) / len(known))
 
 
-def in_words(errors: Mapping[str, float], kinds: Mapping[str, str | None]) -> list[str]:
+def interval(value: float, error: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    """value ± 1.96 standard errors, which holds 0.95 of a normal distribution; no further beyond the bounds than value.
+
+    Not the percentiles of the bootstrap: what is drawn with replacement is noisier than the cells themselves, so that
+    distances between samples are all larger than the value.
+    """
+    low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
+    return max(low, min(value, bounds[0])), min(high, max(value, bounds[1]))
+
+
+def in_words(intervals: Mapping[str, tuple[float, float]], kinds: Mapping[str, str | None]) -> list[str]:
     """A line per kind of standard error."""
     lines = []
     for kind, explanation in EXPLANATION.items():
-        found = [f"{key} {error:.2g}" for key, error in errors.items() if kinds[key] == kind]
+        found = [f"{key} [{low:.3g}, {high:.3g}]" for key, (low, high) in intervals.items() if kinds[key] == kind]
         if found:
             lines.append(f"by {kind} ({explanation}): {', '.join(found)}")
     return lines

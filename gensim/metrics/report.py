@@ -123,8 +123,10 @@ def as_text(evaluation: Evaluation) -> str:
     errors = [r.experimental_error for r in evaluation.results if r.experimental_error is not None]
     kinds = {metric.key: kind_of(metric) for metric in evaluation.metrics}
     for group in evaluation.groups:
-        for line in in_words(group.standard_errors, kinds):
-            console.print(f"{group.name}: standard errors over cells of the model's averages, {line}")
+        for line in in_words(group.over_cells(evaluation.metrics), kinds):
+            console.print(
+                f"{group.name}: 95% intervals over cells of the model's averages, ± 1.96 standard errors {line}"
+            )
     for row in [row for row in measured_rows(evaluation) if row in BOUNDS]:
         console.print(f"{row}: {ROW_MEANINGS[row]}")
     if errors:
@@ -156,6 +158,7 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
                 "averages": _nested({place: _estimate(e) for place, e in group.averages.items()}),
                 "scores": _nested({place: _estimate(e) for place, e in group.scores.items()}),
                 "standard_errors_over_cells": dict(group.standard_errors),
+                "intervals_over_cells": {k: list(ends) for k, ends in group.over_cells(evaluation.metrics).items()},
                 "experimental_error": None if group.experimental_error is None else _estimate(group.experimental_error),
                 f"experimental_error_{CLASSIFIED}": None
                 if group.class_error is None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gensim.metrics.catalogue import CATALOGUE, Metric
-from gensim.metrics.cell_errors import error_of_average
+from gensim.metrics.cell_errors import error_of_average, interval
 from gensim.metrics.class_error import ClassError
 from gensim.metrics.experimental_error import ExperimentalError
 from gensim.metrics.pictures import ConditionPictures
@@ -106,6 +106,15 @@ class GroupSummary:
         if metric == CLASSIFIED and self.class_error is not None:
             return self.class_error.estimate
         return self.experimental_error if metric in BOUNDED else None
+
+    def over_cells(self, metrics: Iterable[Metric]) -> dict[str, tuple[float, float]]:
+        """Intervals over cells of the averages of the model, by key; see `cell_errors.interval`."""
+        found = {}
+        for metric in metrics:
+            average = self.averages.get((MODEL, metric.key))
+            if metric.key in self.standard_errors and average is not None and average.value is not None:
+                found[metric.key] = interval(average.value, self.standard_errors[metric.key], metric.range)
+        return found
 
     def has(self, seen: bool | None) -> bool:
         """Whether a condition is in it, by whether training had it."""
