@@ -19,6 +19,8 @@ SPARSE_COST = 100.0
 CELLS_AT_ONCE = 2_048
 MANY = 8
 """Times the components wanted, below which a decomposition of all takes less time than an iteration."""
+NOTHING = 1e-12
+"""Of the largest variance: what rounding leaves of one that is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,17 @@ def fit_pca(x: sparse.csr_matrix | Iterable[sparse.csr_matrix], n_components: in
 
 
 def _largest(covariance: NDArray[np.float64], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The n largest eigenvalues, rising, and their (G, n) eigenvectors; by Lanczos iteration where these are few."""
+    """The n largest eigenvalues, rising, and their (G, n) eigenvectors; by Lanczos iteration where these are few.
+
+    An iteration that has found all directions there are goes on from vectors that it draws without a seed; so a matrix
+    of rank below n is decomposed as a whole.
+    """
     n_genes = len(covariance)
     if n * MANY < n_genes:
         try:
-            return eigsh(covariance, n, v0=np.ones(n_genes))  # type: ignore[no-any-return]
+            variance, vectors = eigsh(covariance, n, v0=np.ones(n_genes))
+            if variance[0] > NOTHING * variance[-1]:
+                return variance, vectors
         except ArpackError:  # of a matrix that takes ones to 0, or of rank below n
             pass
     return eigh(covariance, subset_by_index=(n_genes - n, n_genes - 1))  # type: ignore[no-any-return]

@@ -1,12 +1,14 @@
 """Effects over batches: by hand, and through an evaluation of a screen whose batches are confounded with conditions."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
-from gensim.data.batches import Batches
+from gensim.data.batches import Batches, batches_of
 from gensim.data.cell_source import ArrayCells
 from gensim.errors import NotComputable
 from gensim.evaluate import EvaluationInputs, evaluate
@@ -185,3 +187,19 @@ def test_control_means_in_batches_are_taken_only_if_asked_for(monkeypatch):
     evaluate(confounded(), n_repeats=1, metrics=choose(["l2_delta"]))
     with pytest.raises(AssertionError):
         evaluate(confounded(), n_repeats=1, metrics=choose(["l2_ba_ate"]))
+
+
+def test_batches_of_a_prediction_leave_those_of_real_cells_as_they_are():
+    """Samples of batches are drawn by their codes, and an experimental error is of the real cells alone."""
+
+    def source(*lanes):
+        return SimpleNamespace(file=SimpleNamespace(obs=pd.DataFrame({"lane": lanes}), where="file"))
+
+    real, controls = source("d", "b"), source("c", "b")
+    alone, _ = batches_of(real, controls, source("b", "b"), "lane")
+    found, why = batches_of(real, controls, source("z", "a", "b", "d"), "lane")
+    assert why is None
+    assert (found.truth.tolist(), found.controls.tolist()) == (alone.truth.tolist(), alone.controls.tolist())
+    codes = dict(zip(["z", "a", "b", "d"], found.prediction.tolist(), strict=True))
+    assert len(set(codes.values())) == 4
+    assert [codes["d"], codes["b"]] == found.truth.tolist()

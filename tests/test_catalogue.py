@@ -15,6 +15,7 @@ from gensim.metrics import (
     distances,
     effects,
     expression_agreement,
+    expression_rows,
     manifold,
     marginal_distances,
 )
@@ -186,3 +187,9 @@ def test_rows_hold_the_functions_that_they_name():
     assert found == pytest.approx(expected)
     same = [sorted(v) for v in zip(found, list(found)[1:], strict=False) if found[v[0]] == found[v[1]]]
     assert not same, "neighbours in the catalogue are told apart by these cells"
+
+
+def test_metrics_of_tests_are_taken_in_two_repeats_but_for_those_of_2026():
+    repeats = {metric.key: metric.repeats for metric in expression_rows.EXPRESSION}
+    assert {key for key, n in repeats.items() if n is None} == set(PRESETS["vcc2026"]) & set(repeats)
+    assert set(repeats.values()) == {None, expression_rows.TESTED_REPEATS}

@@ -90,6 +90,8 @@ def test_groups_have_scores_of_their_own_averages():
     assert list(found) == ["all", "seen", "unseen"]
     assert found["seen"]["model"].value == pytest.approx((1 - 0.1 / 0.3 + 1.0 + 0.0) / 3)
     assert found["unseen"]["model"].value == pytest.approx((1 - 0.1 / 0.5 + 0.2 + 0.0) / 3)
+    alone = found["unseen"]["model"]
+    assert (alone.low, alone.high, alone.reason) == (None, None, "one condition has no interval over conditions")
 
 
 def test_what_a_row_lacks_counts_as_the_worst_and_is_told():

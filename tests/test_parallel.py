@@ -22,6 +22,7 @@ from gensim.metrics.report import as_json
 from gensim.metrics.space import MetricSpace
 from gensim.metrics.two_sample import c2st_auc_logistic
 from gensim.parallel import default_workers, directly, in_processes, in_threads
+from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
 
 GENES = tuple(f"G{i}" for i in range(12))
@@ -156,3 +157,18 @@ def test_classifiers_give_the_same_in_processes(monkeypatch):
 def test_few_conditions_need_no_process(monkeypatch):
     monkeypatch.setattr(evaluation, "in_processes", None)
     evaluate(inputs(CONDITIONS[:2]), n_repeats=1, metrics=choose(["c2st_auc_forest"]), workers=2)
+
+
+def test_effects_that_another_thread_forgets():
+    """So it does where there are more conditions than shifts are kept."""
+
+    class Forgotten(dict):
+        def __contains__(self, condition):
+            known = super().__contains__(condition)
+            self.clear()
+            return known
+
+    effects = MeanEffects(CONDITIONS[:2], np.eye(2, dtype=np.float32))
+    object.__setattr__(effects, "_shifts", Forgotten())
+    for _ in range(2):
+        np.testing.assert_array_equal(effects.shift(CONDITIONS[1]), [0, 1])

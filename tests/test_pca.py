@@ -77,3 +77,11 @@ def test_few_directions_among_many_genes(kind):
     np.testing.assert_allclose(found.components @ found.components.T, np.eye(8), atol=1e-6)
     expected = 40 / 39 / 4 if kind == "two kinds of cells" else 0.0
     np.testing.assert_allclose(found.variance, [expected, *[0.0] * 7], atol=1e-7)
+
+
+def test_fewer_directions_than_components_are_the_same_each_time():
+    """An iteration that has found all there are goes on at random."""
+    x = np.zeros((200, 600), dtype=np.float32)
+    x[:, :30] = np.random.default_rng(0).poisson(1, (200, 30))
+    one, other = (pca.fit_pca(sparse.csr_matrix(x), 50) for _ in range(2))
+    np.testing.assert_array_equal(one.components, other.components)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import ot
 import pytest
 
 from gensim.errors import NotComputable
@@ -89,3 +90,11 @@ def test_regularisation_follows_the_spread_of_the_real_cells():
     far = optimal_transport.sliced_wasserstein1_pca(comparison(x, y))
     assert far == optimal_transport.sliced_wasserstein1_pca(comparison(x, y))
     assert 0 < far < wasserstein(x, y, 1)
+
+
+def test_directions_are_drawn_without_the_generator_that_threads_share(monkeypatch):
+    """POT seeds one of all threads; another thread may draw from it in between."""
+    x, y = (np.random.default_rng(seed).normal(size=(20, 5)) for seed in range(2))
+    expected = ot.sliced_wasserstein_distance(x, y, n_projections=30, p=1, seed=7)
+    monkeypatch.setattr(ot.backend.NumpyBackend, "rng_", None)
+    assert sliced_wasserstein1(x, y, 30, 7) == expected

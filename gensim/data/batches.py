@@ -43,6 +43,10 @@ def batches_of(
         predicted, why = [column_codes(prediction.file.obs, column, prediction.file.where)], None
     except DataError as error:
         predicted, why = [], f"predicted cells count alike, as theirs are not known: {error}"
-    named = [*real, *predicted]
-    known = np.unique(np.concatenate([names for names, _ in named]))
-    return Batches(*(np.searchsorted(known, names)[codes] for names, codes in named)), why
+    # Those that only predicted cells have come last: draws go by the codes of real cells.
+    of_real = sorted({name for names, _ in real for name in names})
+    code: dict[str, int] = {}
+    for name in (*of_real, *(name for names, _ in predicted for name in names)):
+        code.setdefault(name, len(code))
+    coded = (np.array([code[name] for name in names], dtype=np.int64)[codes] for names, codes in (*real, *predicted))
+    return Batches(*coded), why

@@ -9,7 +9,7 @@ from gensim.metrics.combined import CombinedMetric, Component, Vector
 from gensim.metrics.metric import Metric
 from gensim.metrics.panel import PooledMetric
 from gensim.metrics.results import MEAN_RESPONSE, REPLICATE, ROWS, ConditionResult, GroupSummary
-from gensim.metrics.scores import Estimate, interval, resampled_means
+from gensim.metrics.scores import ONE_CONDITION, Estimate, interval, resampled_means
 
 NO_BASELINE = (
     f"effects of training conditions are not known, so there is no row {MEAN_RESPONSE} to score against; evaluate with "
@@ -53,8 +53,8 @@ class _Scale:
         """Its value with the 95 % interval of the bootstrap over conditions, jointly in all components and rows.
 
         No value where the baseline or the ceiling has none of a component, where a replicate is no better than the
-        baseline, and where the row has none of any component; no interval where a component has one value for all
-        conditions, or where baseline and ceiling are out of order in any resample; each with its reason.
+        baseline, and where the row has none of any component; no interval of one condition, where a component has one
+        value for all conditions, or where baseline and ceiling are out of order in any resample; each with its reason.
         """
         reason = self._why_not()
         if reason is not None:
@@ -113,6 +113,8 @@ class _Scale:
         whole = [c.metric.key for c in self.metric.of if isinstance(c.metric, PooledMetric)]
         if whole:
             return None, None, f"no interval: {', '.join(whole)} has one value for all conditions together"
+        if len(results) == 1:
+            return None, None, ONE_CONDITION
         places = [(row, c.metric.key) for c in self.metric.of for row in self._rows]
         values = np.array([[r.measurements[place].value for place in places] for r in results], dtype=np.float64)
         parts = np.split(resampled_means(values, seed), len(self.metric.of), axis=1)

@@ -28,7 +28,8 @@ def mse_ratio_2026(panel: Panel) -> float:
             per context; of several contexts the sums run over all, rho being of each.
 
     Returns:
-        0 for predictions drawn from the true populations, 1 for control cells, on average; it may fall below 0.
+        On average 0 for predictions drawn from the true populations, and 1 for control cells that each of many
+        conditions draws anew; more than 1 for few conditions or the same control cells in all. It may fall below 0.
 
     Raises:
         NotComputable: the real profiles are no farther from the controls than by noise.

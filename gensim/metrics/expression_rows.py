@@ -61,7 +61,7 @@ EXPRESSION = (
         name=f"Spearman correlation of log2 fold changes over the significant genes of the real cells ({TESTED})",
         function=_tables(expression_agreement.spearman_fold_changes),
         source=CELL_EVAL,
-        **OF_GENES | {"range": (-1.0, 1.0)},
+        **OF_TESTS | {"range": (-1.0, 1.0)},
     ),
     ConditionMetric(
         key="auprc_lfc",

@@ -14,6 +14,7 @@ from gensim.seeding import numpy_generator
 
 RESAMPLES = 2_000
 LEVEL = 0.95
+ONE_CONDITION = "one condition has no interval over conditions"
 CLEARLY_POSITIVE = 2.0
 """Standard deviations over repeats that a condition's denominator must exceed for it to have a score of its own."""
 
@@ -40,7 +41,7 @@ def mean_with_interval(values: Sequence[float], seed: int, *, resamples: int = R
         return Estimate(None, None, None, 0, "no condition has a value")
     mean = float(u.mean())
     if len(u) == 1:
-        return Estimate(mean, None, None, 1, "one condition has no interval over conditions")
+        return Estimate(mean, None, None, 1, ONE_CONDITION)
     low, high = interval(u[_resampled(len(u), seed, resamples)].mean(axis=1))
     return Estimate(mean, low, high, len(u))
 
@@ -76,7 +77,7 @@ def normalised_score(
         return Estimate(None, None, None, n, reason)
     score = float(numerator.mean() / denominator.mean())
     if n == 1:
-        return Estimate(score, None, None, 1, "one condition has no interval over conditions")
+        return Estimate(score, None, None, 1, ONE_CONDITION)
     rows = _resampled(n, seed, resamples)
     below = denominator[rows].mean(axis=1)
     if (below <= 0).any():

@@ -56,7 +56,8 @@ def sliced_wasserstein1(x: Cells, y: Cells, n_projections: int, seed: int) -> fl
     Source: Bonneel et al., Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging Vision 51 (2015).
     """
     pair = (np.asarray(cells, dtype=np.float64) for cells in (x, y))
-    return float(ot.sliced_wasserstein_distance(*pair, n_projections=n_projections, p=1, seed=seed))
+    generator = np.random.RandomState(seed)  # of a number, POT would seed the one that all threads share
+    return float(ot.sliced_wasserstein_distance(*pair, n_projections=n_projections, p=1, seed=generator))
 
 
 def wasserstein1_by_column(x: Cells, y: Cells) -> NDArray[np.float64]:

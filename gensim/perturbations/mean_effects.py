@@ -53,12 +53,14 @@ class MeanEffects:
         perturbations, or the sum of the members of a combination; what was never measured by regression, or as the
         mean of what was.
         """
-        # Blocks of cells ask for the same conditions again and again.
-        if condition not in self._shifts:
+        # Blocks of cells ask for the same conditions again and again. Another thread may clear what is kept.
+        shift = self._shifts.get(condition)
+        if shift is None:
+            shift = self._sum(self._measured.weights(condition))
             if len(self._shifts) >= SHIFTS_KEPT:
                 self._shifts.clear()
-            self._shifts[condition] = self._sum(self._measured.weights(condition))
-        return self._shifts[condition]
+            self._shifts[condition] = shift
+        return shift
 
     def are_borrowed(self, condition: Condition) -> bool:
         """Whether some of what is expected of `condition` was measured in other contexts."""
