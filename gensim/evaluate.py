@@ -113,7 +113,9 @@ def evaluate(
         scoring = ConditionScoring(inputs, controls, tested, *asked, call, repeats)
         if scoring.distances:
             import_module("torch")  # before there are threads, each of which is to have one core
-        drafts = in_threads(scoring.score, scored, workers)
+        by_context = sorted(scored, key=lambda condition: condition.control.key)  # which share control cells
+        of_condition = dict(zip(by_context, in_threads(scoring.score, by_context, workers), strict=True))
+    drafts = [of_condition[condition] for condition in scored]
     of_panels = [metric for metric in metrics if isinstance(metric, PanelMetric)]
     measure_panels([found.member for found in drafts], of_panels, REAL, ROWS, n_repeats)
     results = tuple(found.result(metrics) for found in drafts)

@@ -237,7 +237,7 @@ DISTRIBUTION = (
         key="c2st_auc_logistic",
         name="Classifier two-sample test: cross-validated AUC of a logistic regression on standardised genes, equal "
         "numbers of real and predicted cells, at most 500 of each; it sees means",
-        function=lambda c: c.call(c2st_auc_logistic, c.real.x, c.predicted.x, c.seed),
+        function=lambda c: c2st_auc_logistic(c.real.x, c.predicted.x, c.seed, c.call),
         in_processes=True,
         better="lower",
         range=(0.0, 1.0),
@@ -250,7 +250,7 @@ DISTRIBUTION = (
         key="c2st_auc_forest",
         name="Classifier two-sample test: cross-validated AUC of a random forest on genes, equal numbers of real and "
         "predicted cells, at most 500 of each; it sees zeros, spread and dependence",
-        function=lambda c: c.call(c2st_auc_forest, c.real.x, c.predicted.x, c.seed),
+        function=lambda c: c2st_auc_forest(c.real.x, c.predicted.x, c.seed, c.call),
         in_processes=True,
         better="lower",
         range=(0.0, 1.0),
