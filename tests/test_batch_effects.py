@@ -12,6 +12,7 @@ from gensim.data.batches import Batches, batches_of
 from gensim.data.cell_source import ArrayCells
 from gensim.errors import NotComputable
 from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.metrics import controls as of_controls
 from gensim.metrics.batch_effects import batch_averaged_effect, within_batches
 from gensim.metrics.catalogue import choose
 from gensim.metrics.controls import ControlMeans
@@ -52,11 +53,18 @@ def test_means_in_batches():
     assert (found.codes.tolist(), found.means.ravel().tolist()) == ([2, 7], [8.0, 2.0])
 
 
-def test_control_means_in_batches_are_of_the_halves_that_effects_are_against():
+@pytest.mark.parametrize("cells_at_once", [4, 1024])
+def test_control_means_in_batches_are_of_the_halves_that_effects_are_against(monkeypatch, cells_at_once):
+    """Every other cell, of a batch of its own, is of another context."""
+    monkeypatch.setattr(of_controls, "CELLS_AT_ONCE", cells_at_once)
     rng = np.random.default_rng(0)
     x, batch_of = rng.gamma(2, 1, (9, 4)).astype(np.float32), np.array([0, 0, 0, 0, 3, 3, 3, 3, 5])
-    controls = ControlMeans(ArrayCells(tuple("abcd"), (CONTROL,), np.zeros(9, dtype=int), x), 0, 3, batch_of)
+    of_all = np.stack([np.full_like(x, 7), x], axis=1).reshape(18, 4)
+    source = ArrayCells(tuple("abcd"), (Condition((), (("line", "b"),)), CONTROL), np.arange(18) % 2, of_all)
+    controls = ControlMeans(source, 0, 3, np.stack([np.full(9, 8), batch_of], axis=1).ravel())
     whole = controls.whole_in_batches(CONTROL)
+    assert whole.codes.tolist() == [0, 3, 5]
+    np.testing.assert_allclose(controls.whole(CONTROL), x.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(whole.means, [x[batch_of == b].mean(axis=0) for b in (0, 3, 5)], rtol=1e-6)
     for repeat in range(3):
         in_first = controls._in_first(CONTROL, 9)[repeat]
@@ -116,6 +124,21 @@ def test_what_batches_do_is_no_error_of_a_perfect_prediction(predicted_batches):
     assert error.standard_error == pytest.approx(error.spread * np.sqrt(3 / 2))
 
 
+def test_every_side_is_taken_against_control_cells_of_its_own():
+    """Real cells are all alike, so that their halves differ by nothing but their controls."""
+    inputs = confounded((4, 4, 4))
+    truth, prediction = (
+        replace(source, x=np.full_like(source.x, value))
+        for source, value in ((inputs.truth, 4), (inputs.prediction, 5))
+    )
+    found = measured(replace(inputs, truth=truth, prediction=prediction), n_repeats=1).measurements
+    controls = ControlMeans(inputs.controls, 0, 1, inputs.batches.controls)
+    first, second = (half.means.mean(axis=0) for half in controls.halves_in_batches(CONTROL, 0))
+    whole = controls.whole_in_batches(CONTROL).means.mean(axis=0)
+    assert found["replicate", "l2_ba_ate"].value == pytest.approx(np.linalg.norm(second - first), rel=1e-6)
+    assert found["model", "l2_ba_ate"].value == pytest.approx(np.linalg.norm(1 - (whole - first)), rel=1e-6)
+
+
 def test_small_batches_count_alike():
     # 300, 60 and 40 cells are few for 3 batches only if there are fewer: 30, 6 and 4, and no batch is left out.
     inputs = confounded((90, 60, 40), (20, 60, 300))
@@ -155,6 +178,25 @@ def test_whether_batches_are_large_is_told_by_all_real_cells():
     result = measured(confounded((200, 100, 0), (0, 100, 200)), max_cells=50)
     assert result.measurements["model", "l2_ba_ate"].value < 0.3
     assert result.experimental_error.paired
+
+
+def test_cells_and_controls_of_a_context_have_their_own_batches_in_the_experimental_error():
+    """Cells are what their batch is, so that nothing is left of it in effects within batches."""
+    lines = tuple((("line", name),) for name in "ab")
+
+    def cells(n, names, shift):
+        of_line = np.arange(2 * n) % 2
+        batch_of = 2 * of_line + np.arange(2 * n) // 2 % 2  # batches 0 and 1 of line a, 2 and 3 of b
+        x = (4 + np.concatenate([OF_BATCH, -OF_BATCH[:1]])[batch_of] + shift).astype(np.float32)
+        return ArrayCells(GENES, tuple(Condition(names, line) for line in lines), of_line, x), batch_of
+
+    (truth, batch_of), (controls, control_batch_of) = cells(200, ("P",), EFFECT), cells(60, (), 0.0)
+    space = MetricSpace.fit(sparse.csr_matrix(truth.x), GENES, n=4)
+    inputs = EvaluationInputs(truth, truth, controls, space, batches=Batches(batch_of, control_batch_of))
+    for result in evaluate(inputs, n_repeats=1, max_cells=50, metrics=choose(["l2_ba_ate"])).results:
+        error = result.experimental_error
+        assert (error.n_batches, error.paired) == (2, True)
+        assert error.value == pytest.approx(0, abs=1e-5)
 
 
 def test_what_was_not_predicted_has_no_effect():

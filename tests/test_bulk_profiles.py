@@ -11,6 +11,7 @@ from gensim.errors import NotComputable
 from gensim.evaluate import EvaluationInputs, evaluate
 from gensim.metrics.bulk_profiles import bulk, noisy_bulk
 from gensim.metrics.catalogue import choose
+from gensim.metrics.comparison import Side
 from gensim.metrics.expression_error import mse_ratio_2026
 from gensim.metrics.panel import Panel
 from gensim.metrics.space import MetricSpace
@@ -54,6 +55,13 @@ def test_a_cell_that_has_all_counts_leaves_a_profile_of_nothing():
     # Without the first cell nothing is left, without the second everything.
     whole = np.log1p([5e4 * 0.3, 5e4 * 0.7])
     assert noisy_bulk(x, size)[2] == pytest.approx(1 / 2 * 2 * np.square(whole / 2).sum(), rel=1e-6)
+
+
+def test_the_shift_holds_cells_and_controls_each_counted_by_their_own_library_sizes():
+    (x, size), (controls, control_size) = cells_of([[6, 2], [1, 1], [2, 2]]), cells_of([[9, 1], [1, 3]])
+    found = Side(x, x, controls.mean(axis=0), controls, size, control_size).noisy_shift
+    np.testing.assert_array_equal(found, [*noisy_bulk(x, size), *noisy_bulk(controls, control_size)])
+    np.testing.assert_allclose(found[3:5], np.log1p(5e4 * np.array([10, 4]) / 14), rtol=1e-6)
 
 
 def test_noise_is_what_sampling_adds_to_a_squared_distance():
@@ -112,6 +120,8 @@ def test_claims_end_at_the_spread_of_the_predicted_profiles():
 def test_effects_within_noise_have_no_ratio():
     with pytest.raises(NotComputable, match="no more than sampling noise"):
         mse_ratio_2026(panel(REAL, [11.0, 11.0], CONTROL, [0.0, 0.0], REAL, [0.0, 0.0]))
+    with pytest.raises(NotComputable, match="no more than sampling noise"):
+        mse_ratio_2026(panel(REAL, [0.0, 0.0], REAL, [0.0, 0.0], REAL, [0.0, 0.0]))
 
 
 def test_fresh_cells_of_the_truth_have_none_and_of_the_controls_one():
@@ -180,6 +190,20 @@ def test_a_screen_without_effects_has_no_ratio(two_lines):
     controls = source(rng, np.stack(list(rates.values())), list(CONTROL_OF.values()), 150)
     found = ratios(replace(two_lines, truth=truth, controls=controls))
     assert "no more than sampling noise" in found["model", "mse_ratio_2026"].reason
+
+
+def test_every_cell_is_counted_by_its_own_library_size(two_lines):
+    sources = (two_lines.truth, two_lines.prediction, two_lines.controls)
+    size_of = {x.tobytes(): size for of in sources for x, size in zip(of.x, of.library_size.tolist(), strict=True)}
+    sides = []
+    (asked,) = choose(["l2_delta"])
+    remember = replace(asked, function=lambda compared: sides.extend([compared.real, compared.predicted]) or 0.0)
+    evaluate(two_lines, n_repeats=2, max_cells=50, metrics=[remember, *choose(["mse_ratio_2026"])])
+    # No change, the model and the replicate in two repeats of six conditions.
+    assert len(sides) == 2 * 3 * 2 * 6
+    for side in sides:
+        assert side.library_size.tolist() == [size_of[cell.tobytes()] for cell in side.x]
+        assert side.control_library_size.tolist() == [size_of[cell.tobytes()] for cell in side.controls]
 
 
 def test_deep_cells_weigh_more_in_summed_counts(two_lines):

@@ -191,6 +191,17 @@ def test_every_group_has_one_whatever_the_number_of_workers():
     assert all(result.experimental_error is None for result in one.results)
 
 
+def test_conditions_of_a_context_are_one_experiment(monkeypatch):
+    taken = []
+    monkeypatch.setattr(RepeatedClasses, "take", lambda self, seen, samples: taken.append(samples))
+    evaluated(inputs(batches=3))
+    first, *others = taken
+    assert len(others) == 4
+    for samples in others:
+        np.testing.assert_array_equal(samples.controls.weights, first.controls.weights)
+        assert (samples.cells.weights != first.cells.weights).any()
+
+
 def test_it_stands_in_every_report():
     evaluation = evaluated(inputs(batches=3), ["deg_macro_f1", "l2_delta"])
     (value, of_seen, _) = (group.class_error.estimate.value for group in evaluation.groups)

@@ -1,6 +1,7 @@
 """Total scores of the challenges: by hand, what counts as the worst, and why there may be no score or no interval."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +91,7 @@ def test_groups_have_scores_of_their_own_averages():
     assert list(found) == ["all", "seen", "unseen"]
     assert found["seen"]["model"].value == pytest.approx((1 - 0.1 / 0.3 + 1.0 + 0.0) / 3)
     assert found["unseen"]["model"].value == pytest.approx((1 - 0.1 / 0.5 + 0.2 + 0.0) / 3)
+    assert [found[name]["model"].n for name in found] == [2, 1, 1]
     alone = found["unseen"]["model"]
     assert (alone.low, alone.high, alone.reason) == (None, None, "one condition has no interval over conditions")
 
@@ -142,7 +144,17 @@ def test_a_baseline_without_an_error_is_not_beaten():
     perfect = VALUES_2025 | {"mean_response": [(0.4, 0.4), (1.0, 1.0), (0.2, 0.2)]}
     found = scores("vcc2025_score", perfect, OF_2025)["all"]
     assert found["replicate"].value == pytest.approx((0.75 + 0.0 + 0.75) / 3)
-    assert "resamples have no scale" in found["replicate"].reason
+    assert found["replicate"].reason == "no interval: 100.0% of resamples have no scale"
+
+
+def test_an_interval_needs_a_scale_in_every_resample():
+    partly = VALUES_2025 | {"mean_response": [(0.3, 0.5), (1.0, 0.5), (0.2, 0.2)]}
+    found = scores("vcc2025_score", partly, OF_2025)["all"]["model"]
+    assert found.value == pytest.approx((0.75 + (0.8 - 0.75) / 0.25 + 0.0) / 3)
+    assert (found.low, found.high) == (None, None)
+    # A resample of two has the first condition, whose baseline is perfect, twice with probability 1 / 4.
+    share = float(re.fullmatch(r"no interval: (.*)% of resamples have no scale", found.reason)[1])
+    assert share == pytest.approx(25, abs=4)
 
 
 def test_interval_is_that_of_plain_loops():

@@ -98,9 +98,10 @@ def members_of(conditions, real, predicted):
 
 
 def test_panels_are_of_one_context():
-    conditions = [Condition((name,), (("donor", d),)) for d in "XY" for name in "ABC"]
-    real = np.concatenate([REAL, REAL + 0.1])
-    members = members_of(conditions, real + 1, np.roll(real, 3, axis=0) + 1)  # nearest to that of the other donor
+    conditions = [Condition((name,), (("donor", d),)) for name in "ABC" for d in "XY"]
+    real = np.stack([REAL, REAL + 0.1], axis=1)
+    swapped = real[:, ::-1]  # nearest to that of the other donor
+    members = members_of(conditions, *(effects.reshape(len(conditions), -1) + 1 for effects in (real, swapped)))
     measure_panels(members, PANEL, "real", ["model"], 1)
     for member in members:
         assert member.measured.values["model", "centroid_accuracy"] == [1.0]

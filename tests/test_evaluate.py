@@ -304,6 +304,25 @@ def test_metrics_without_scores_can_be_asked_for_alone():
     assert "all: scores" not in text
 
 
+@pytest.mark.parametrize(("n", "sizes"), [(3, {(3, 9)}), (4, {(2, 9), (2, 2)}), (5, {(3, 9), (3, 2)})])
+def test_of_an_odd_number_of_real_cells_the_reference_has_one_more(n, sizes):
+    found = set()
+    (asked,) = choose(["l2_delta"])
+    remember = replace(asked, function=lambda c: found.add((len(c.real.x), len(c.predicted.x))) or 0.0)
+    evaluate(inputs(gaussian(34, PERTURBED[:1], n=9), gaussian(35, PERTURBED[:1], n=n)), metrics=[remember])
+    assert found == sizes
+
+
+def test_rows_of_a_repeat_have_the_same_folds_and_repeats_have_others():
+    seeds = []
+    (asked,) = choose(["l2_delta"])
+    remember = replace(asked, function=lambda compared: seeds.append(compared.seed) or 0.0)
+    evaluate(inputs(gaussian(34, PERTURBED[:1]), gaussian(35, PERTURBED[:1])), n_repeats=3, metrics=[remember])
+    # No change, the model and the replicate.
+    assert seeds == [seed for seed in seeds[::3] for _ in range(3)]
+    assert len(set(seeds)) == 3
+
+
 def test_metrics_know_which_genes_are_perturbed():
     condition = Condition(("G07", "elsewhere"))
     (asked,) = choose(["l2_delta"])
@@ -396,8 +415,7 @@ def test_unmatched_conditions_are_listed():
     assert reasons[elsewhere] == "no held-back control cells of its context 'control | D9'"
     assert len(reasons) == 2
     (warning,) = evaluation.warnings
-    assert "ignored" in warning
-    assert "'P4'" in warning
+    assert warning == "ignored, because the truth lacks them: 1 predicted conditions, 'P4'"
 
 
 def test_no_change_stands_for_what_was_not_predicted_on_request():
@@ -414,6 +432,9 @@ def test_no_change_stands_for_what_was_not_predicted_on_request():
             assert replace(model, standard_error=None) == still
         assert result.scores["model", "energy_distance_pca"].value == 0
         assert (result.cells["predicted"], result.cells["predicted_used"], result.cells["controls_drawn"]) == (0, 0, 60)
+    only = {"n_repeats": 1, "metrics": choose(["l2_delta"])}
+    fewer = evaluate(inputs(prediction), missing="no_change", max_cells=25, **only)
+    assert fewer.results[2].cells["controls_drawn"] == 25, "as many as real cells are used"
     scores = [e.group("all").scores["model", "energy_distance_pca"].value for e in (listed, asked)]
     assert scores[0] == pytest.approx(1.0, abs=0.1)
     assert scores[1] < 0.6
@@ -480,3 +501,15 @@ def test_pictures_are_of_the_cells_that_are_scored():
 def test_settings_that_leave_nothing_are_refused():
     with pytest.raises(DataError, match="n_repeats=0"):
         evaluate(inputs(TRUTH), n_repeats=0)
+    with pytest.raises(DataError, match=r"max_cells=3: at least 1 and 4"):
+        evaluate(inputs(TRUTH), max_cells=3)
+    results = evaluate(inputs(TRUTH), n_repeats=1, max_cells=4, metrics=choose(["l2_delta"])).results
+    assert all(result.measurements["replicate", "l2_delta"].value > 0 for result in results)
+
+
+def test_training_without_a_perturbation_has_no_response_to_score_against():
+    nothing = MeanEffects((), np.zeros((0, N_GENES), np.float32))
+    given = inputs(gaussian(15, PERTURBED), effects=nothing)
+    found = evaluate(given, n_repeats=1, metrics=choose(["vcc2025_score"])).group("all").averages
+    assert found["model", "mae_delta"].value > 0
+    assert "effects of training conditions are not known" in found["model", "vcc2025_score"].reason

@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 from screens import adata_of
 
+from gensim import evaluate_files as module
 from gensim.cli import main
 from gensim.config import DataConfig
+from gensim.data.batches import batches_of
 from gensim.data.cell_source import cell_source_from_file, names_digest
+from gensim.metrics.space import MetricSpace
 
 LABELS = ("control", "A", "B")
 DATA = ["data.scale=counts"]
@@ -88,6 +91,7 @@ def test_genes_are_those_that_all_have_only_on_request(files, capsys):
     assert "--common-genes" in said
     found = evaluated(files, *truth, "--common-genes")
     assert [c["condition"] for c in found["conditions"]] == ["A", "B"]
+    assert found["notes"][0] == "the files differ in their genes: CP10k is over the 3 genes that all of them have"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +221,20 @@ def test_batches_that_a_file_lacks_are_named(files):
     assert any("batches: " in note and "no column 'lane'" in note for note in found["notes"])
 
 
+def test_batches_of_files_that_have_not_the_same_are_coded_alike(files):
+    lanes, sources = [], []
+    for name, prefix, names in (("real", "re", "abc"), ("train", "train", "bc"), ("pred", "prediction", "cad")):
+        made = cells(prefix)
+        made.obs["lane"] = [names[i % len(names)] for i in range(made.n_obs)]
+        made.write_h5ad(files / f"{name}.h5ad")
+        lanes.append(made.obs["lane"].tolist())
+        sources.append(cell_source_from_file(files / f"{name}.h5ad", DataConfig(path="", scale="counts"), ["g0"]))
+    batches, why = batches_of(*sources, "lane")
+    assert why is None
+    coded = [batches.truth, batches.controls, batches.prediction]
+    assert [np.array(list("abcd"))[codes].tolist() for codes in coded] == lanes
+
+
 def test_effects_over_batches_need_the_batches_of_real_cells(files):
     asked = ["--metrics", "cole2026", "--truth", files / "real.h5ad"]
     (model, _) = values(evaluated(files, *asked), "l2_ba_ate")["model"]
@@ -322,6 +340,26 @@ def test_training_cells_with_more_genes_are_on_the_same_scale(files):
         assert found == pytest.approx(alone[row], rel=1e-5)
 
 
+def test_training_cells_that_say_their_library_sizes_keep_them(files):
+    train = cells("train")
+    train.obs["total"] = np.arange(1.0, train.n_obs + 1) * 100
+    genes = tuple(train.var_names[:3])
+    read = []
+    for noted in ({}, {"library_size_column": "total"}):
+        train.uns["gensim"] = json.dumps({"scale": "counts", **noted})
+        train.write_h5ad(files / "train.h5ad")
+        read.append(module._training_cells(files / "train.h5ad", DataConfig(path="", scale="counts"), genes))
+    np.testing.assert_array_equal(read[0].library_size, train.X[:, :3].sum(axis=1).ravel().A1)
+    np.testing.assert_array_equal(read[1].library_size, train.obs["total"])
+
+
+def test_predicted_cells_may_have_the_names_of_training_cells(files):
+    """As where each was made from one of them."""
+    cells("train", seed=1).write_h5ad(files / "pred.h5ad")
+    found = evaluated(files, "--truth", files / "real.h5ad", "--train", files / "train.h5ad")
+    assert [c["cells"]["predicted"] for c in found["conditions"]] == [30, 30]
+
+
 def test_conditions_that_are_lost_to_names_of_training_cells_are_told(files):
     real, train = cells("re"), cells("train", labels=("A", "control"))
     train.obs_names = [*real.obs_names[real.obs["perturbation"] == "A"], *[f"t{i}" for i in range(30)]]
@@ -336,6 +374,34 @@ def test_values_that_are_not_finite_are_refused(files, capsys):
     real.X[3, 2] = np.nan
     real.write_h5ad(files / "real.h5ad")
     assert "re3" in refused(capsys, files, "--truth", files / "real.h5ad", *DATA)
+
+
+def test_the_space_of_many_real_cells_is_fitted_to_some_of_them_in_blocks(files, capsys, monkeypatch):
+    monkeypatch.setattr(module, "MOST_CELLS_OF_SPACE", 40)
+    monkeypatch.setattr(module, "CELLS_AT_ONCE", 7)
+    fitted, fit = [], MetricSpace.fit
+
+    def remember(blocks, genes):
+        fitted.extend(blocks)
+        return fit(iter(fitted), genes)
+
+    monkeypatch.setattr(MetricSpace, "fit", remember)
+    evaluated(files, "--truth", files / "real.h5ad")
+    source = cell_source_from_file(
+        files / "real.h5ad", DataConfig(path="", scale="counts"), [f"g{i}" for i in range(8)]
+    )
+    # 90 cells: every third, as every second would be 45.
+    assert [block.shape[0] for block in fitted] == [7, 7, 7, 7, 2]
+    expected = source.read(np.arange(0, 90, 3)).toarray()
+    np.testing.assert_array_equal(np.concatenate([block.toarray() for block in fitted]), expected)
+
+    real = cells("re")
+    real.X = np.log1p(real.X.toarray() / real.X.toarray().sum(axis=1, keepdims=True) * 1e4)
+    real.X[63, 0] = np.nan
+    real.uns["gensim"] = json.dumps({"scale": "log1p_cp10k"})
+    real.write_h5ad(files / "real.h5ad")
+    said = refused(capsys, files, "--truth", files / "real.h5ad", *DATA)
+    assert f"cell {real.obs_names[63]!r} has a value that is not finite" in said
 
 
 def test_a_context_with_one_control_cell_has_reasons_and_no_traceback(files):

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from gensim.errors import NotComputable
 from gensim.metrics import bootstrap_samples as module
-from gensim.metrics.bootstrap_samples import Samples, draw_batches, weights_of_all, weights_of_draws
+from gensim.metrics.bootstrap_samples import Samples, draw_batches, in_words, weights_of_all, weights_of_draws
 from gensim.metrics.experimental_error import experimental_error
 
 
@@ -123,3 +123,15 @@ def test_conditions_of_a_context_share_controls_and_batches_but_no_cells():
     of_cells = [alike.cells.weights[:, control_batch.repeat(2)[:36] == code].sum(axis=1) for code in (1, 3, 9)]
     of_controls = [alike.controls.weights[:, control_batch == code].sum(axis=1) for code in (1, 3, 9)]
     assert not np.allclose(of_cells, of_controls), "sides that are not paired draw their own"
+    same, other = (draw_batches(codes, 5, "batches") for codes in (np.repeat([3, 7, 9], 4), np.array([2, 7, 9])))
+    np.testing.assert_array_equal(same, draw_batches(batch, 5, "batches"))
+    assert (same != other).any(), "other batches are drawn by themselves"
+
+
+def test_what_was_resampled_in_words():
+    drawn = [(5, True), (None, False), (2, False), (3, True)]
+    assert in_words(drawn, "small") == (
+        "batches (2 to 5 per condition), then cells in them, were resampled; effects were taken batch by batch in 2 of "
+        "4 conditions"
+    )
+    assert in_words([], "small") == "no condition has cells enough to be resampled"

@@ -62,6 +62,13 @@ def test_of_very_many_points_some_are_drawn_evenly(n):
         np.testing.assert_array_equal(found.log10[0], np.log10(many).astype(np.float16))
 
 
+def test_quartiles_are_of_all_points():
+    many = np.ones(3 * MOST_POINTS, dtype=np.float32)
+    ratio = np.random.default_rng(0).lognormal(0, 1, len(many)).astype(np.float32)
+    found = mean_variance([moments(many, many, many, ratio)], seed=0)
+    np.testing.assert_allclose(found.quartiles, np.quantile(ratio, [0.25, 0.5, 0.75]), rtol=1e-4)
+
+
 def test_conditions_do_not_all_show_the_same_genes():
     genes = np.arange(1, 1001, dtype=np.float32)
     shown = mean_variance([moments(genes, genes, genes, genes) for _ in range(40)], seed=0).log10[0]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gensim import evaluate as evaluation
 from gensim.computed_once import computed_once
@@ -21,7 +22,7 @@ from gensim.metrics.catalogue import CATALOGUE, choose
 from gensim.metrics.report import as_json
 from gensim.metrics.space import MetricSpace
 from gensim.metrics.two_sample import c2st_auc_logistic
-from gensim.parallel import default_workers, directly, in_processes, in_threads
+from gensim.parallel import ONE_CORE, default_workers, directly, in_processes, in_threads
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
 
@@ -54,12 +55,19 @@ def test_results_come_in_the_order_of_the_items_from_threads_that_run_at_once():
     assert in_threads(str, [], 2) == []
 
 
+def threads_of_blas():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
 def test_items_have_one_core_each_and_settings_are_left_as_they_were():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         assert in_threads(lambda _: torch.get_num_threads(), range(3), 2) == [1, 1, 1]
         assert torch.get_num_threads() == 2
+        with threadpool_limits(2):
+            assert in_threads(lambda _: threads_of_blas(), range(3), 2) == [{1}] * 3
+            assert threads_of_blas() == {2}
     finally:
         torch.set_num_threads(before)
 
@@ -125,8 +133,11 @@ def test_two_objects_compute_at_once():
     assert in_threads(lambda root: Squared(root, [], both).value, [2, 3], 2) == [4, 9]
 
 
-def test_functions_are_called_in_other_processes_and_errors_come_back_as_they_are():
+def test_functions_are_called_in_other_processes_and_errors_come_back_as_they_are(monkeypatch):
+    for name in ONE_CORE:
+        monkeypatch.setenv(name, "2")
     with in_processes(2) as call:
+        assert [call(os.getenv, name) for name in ONE_CORE] == ["1"] * 3, "each has one core"
         found = in_threads(lambda x: call(round, x), [1.2, 2.7, 3.4], 2)
         elsewhere = call(os.getpid)
         with pytest.raises(NotComputable, match="needs 10 of each"):

@@ -23,12 +23,23 @@ def test_components_are_those_of_the_dense_cells(monkeypatch, sparse_cost, shape
     np.testing.assert_allclose(found.components, expected.components_, atol=1e-6)
 
 
-def test_no_more_components_than_there_are():
+def test_no_more_components_than_there_are(monkeypatch):
     x = sparse.random(5, 30, 0.5, format="csr", random_state=0, dtype=np.float32)
     assert pca.fit_pca(x, 50).components.shape == (4, 30)
     assert pca.fit_pca(x[:, :3].tocsr(), 50).components.shape == (3, 3)
     with pytest.raises(DataError, match="at least 2 cells, got 1"):
         pca.fit_pca(x[:1], 2)
+    monkeypatch.setattr(pca, "LARGEST_COVARIANCE", 0)
+    assert pca.fit_pca(x, 50).components.shape == (4, 30)
+    assert pca.fit_pca(x[:, :3].tocsr(), 50).components.shape == (2, 3), "an iteration finds all but one"
+
+
+def test_no_variance_is_below_zero():
+    """Of cells on a line the variance beside it is rounding, of either sign."""
+    x = np.outer(np.arange(100), np.arange(1, 31)).astype(np.float32)
+    variance = pca.fit_pca(sparse.csr_matrix(x), 30).variance
+    assert variance[0] == pytest.approx(x.var(axis=0, ddof=1).sum(), rel=1e-6)
+    assert (variance >= 0).all()
 
 
 @pytest.mark.parametrize("largest", [0, 30])

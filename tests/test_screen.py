@@ -53,6 +53,16 @@ def test_selected_genes_keep_the_library_size(tmp_path):
     assert some.digest == screen.digest
 
 
+def test_what_is_wrong_in_obs_is_said_of_the_file_and_of_several_files_together(tmp_path):
+    with pytest.raises(DataError, match=r"screen.h5ad', obs: dose column 'dose' is missing, negative.*'cell1'"):
+        screen_of(tmp_path, typed(dose=[0, -1, 1, 1, 0, 1]), dose_column="dose")
+    paths = [str(tmp_path / f"{name}.h5ad") for name in "ab"]
+    for path, doses in zip(paths, ([0, 1, 1, 1, 0, 1], [0, 1, -1, 1, 0, 1]), strict=True):
+        adata_of(LABELS, X, prefix=path[-6], dose=doses).write_h5ad(path)
+    with pytest.raises(DataError, match=r"^obs: dose column 'dose' is missing, negative.*'b2'"):
+        load_screen(DataConfig(path=paths, scale="counts", dose_column="dose"))
+
+
 def test_no_batch_column(tmp_path):
     screen = screen_of(tmp_path, typed())
     assert screen.batches == ()
