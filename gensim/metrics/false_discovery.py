@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """fdr_(i) = min( 1, min over j >= i of p_(j) n / j ), with p_(1) <= ... <= p_(n)
+    """fdr_(i) = min over j >= i of p_(j) n / j, with p_(1) <= ... <= p_(n); at most p_(n)
 
     Args:
         p: (n,) between 0 and 1.
@@ -20,4 +20,4 @@ def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
     falling = np.argsort(p)[::-1]
     fdr = np.empty(n)
     fdr[falling] = np.minimum.accumulate(p[falling] * (n / np.arange(n, 0, -1)))
-    return np.minimum(fdr, 1.0)
+    return fdr
