@@ -114,3 +114,22 @@ def test_choosing_takes_nothing_from_time_0_or_dose_0():
         for rows in (list(range(len(conditions))), kept)
     ]
     assert chosen[0] == chosen[1]
+
+
+def test_between_measured_times_an_effect_has_the_variance_of_a_weighted_sum():
+    class Doses:
+        seen = ()
+
+        def weights(self, measured, v, dose):
+            self.seen = (measured.tolist(), v.tolist(), dose)
+            return np.array([0.5, 0.5])
+
+    measured = [at(time, "A", dose=dose) for dose in (1.0, 3.0) for time in (2.0, 6.0)]
+    doses = Doses()
+    likeness = Likeness(doses=doses, variance=dict(zip(measured, (1.0, 2.0, 4.0, 8.0), strict=True)))
+    found = MeasuredCourses(measured, likeness).weights(at(3.0, "A", dose=2.0))
+    # At 3, a quarter of the way from 2 to 6: 3/4 of the one effect and 1/4 of the other.
+    assert {k: w for (k, _), w in found.items()} == pytest.approx({0: 3 / 8, 1: 1 / 8, 2: 3 / 8, 3: 1 / 8})
+    levels, variances, dose = doses.seen
+    assert (levels, dose) == ([1.0, 3.0], 2.0)
+    assert variances == pytest.approx([9 / 16 * 1.0 + 1 / 16 * 2.0, 9 / 16 * 4.0 + 1 / 16 * 8.0])
