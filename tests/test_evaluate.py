@@ -7,48 +7,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
+from gaussian_screens import (
+    CONDITIONS,
+    CONTROL,
+    CONTROLS,
+    EFFECTS,
+    ENERGIES,
+    GENES,
+    N_GENES,
+    PERTURBED,
+    SPACE,
+    TRUTH,
+    gaussian,
+    inputs,
+)  # fmt: skip
 from scipy.spatial.distance import cdist, pdist
 
 from gensim.data.cell_source import ArrayCells
-from gensim.errors import DataError
-from gensim.evaluate import EvaluationInputs, evaluate
+from gensim.evaluate import evaluate
 from gensim.metrics import comparison
 from gensim.metrics.catalogue import DEFAULT, choose
 from gensim.metrics.pairs import Sample
 from gensim.metrics.report import as_csv, as_json, as_text
-from gensim.metrics.space import MetricSpace
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
-
-N_GENES, NOISE, BASE = 20, 0.3, 3.0
-GENES = tuple(f"G{i:02d}" for i in range(N_GENES))
-CONTROL = Condition(())
-CONDITIONS = tuple(Condition((f"P{i}",)) for i in range(5))
-EFFECTS = np.random.default_rng(0).normal(0, 0.4, size=(len(CONDITIONS), N_GENES)).astype(np.float32)
-ENERGIES = ("energy_distance_pca", "energy_distance_genes", "mmd2_rbf_pca")
-
-
-def gaussian(seed, populations, n=60):
-    """Cells of every condition in `populations`, (condition, shift) pairs, around BASE."""
-    rng = np.random.default_rng(seed)
-    x = np.concatenate([rng.normal(BASE + shift, NOISE, size=(n, N_GENES)) for _, shift in populations])
-    return ArrayCells(
-        GENES,
-        tuple(condition for condition, _ in populations),
-        np.repeat(np.arange(len(populations)), n),
-        x.astype(np.float32),
-    )
-
-
-PERTURBED = list(zip(CONDITIONS, EFFECTS, strict=True))
-TRUTH = gaussian(1, PERTURBED)
-CONTROLS = gaussian(2, [(CONTROL, 0.0)], n=200)
-SPACE = MetricSpace.fit(sparse.csr_matrix(gaussian(3, [(CONTROL, 0.0), *PERTURBED]).x), GENES, n=8)
-
-
-def inputs(prediction, truth=TRUTH, controls=CONTROLS, effects=None):
-    return EvaluationInputs(prediction, truth, controls, SPACE, effects)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -242,60 +224,6 @@ def test_the_model_has_standard_errors_over_cells(of_truth):
     assert float(line["standard_error_over_cells"]) == errors[0]
 
 
-def test_metrics_of_panels_stand_beside_the_others():
-    prediction = gaussian(27, PERTURBED, n=30)
-    asked = choose(["rank", "pds_l1", "l2_delta"])
-    evaluation = evaluate(inputs(prediction), n_repeats=2, metrics=asked)
-    assert evaluation.metrics == asked
-    averages, scores = evaluation.group("all").averages, evaluation.group("all").scores
-    # Means of 30 cells lie within about .3 of their own and 1.8 or more from the other four conditions' in 20 genes.
-    for row in ("model", "replicate"):
-        assert (averages[row, "rank"].value, averages[row, "pds_l1"].value) == (0.0, 1.0)
-    # Nearly the same prediction for all, whose positions among five are nearly 0 to 4: mean 1 - 2 / 5.
-    assert averages["no_change", "pds_l1"].value == pytest.approx(0.6, abs=0.1)
-    assert scores["model", "rank"].value == pytest.approx(1.0)
-    (alone,) = evaluate(inputs(prediction, gaussian(26, PERTURBED[:1])), n_repeats=1, metrics=asked).results
-    assert "no other of this context" in alone.measurements["model", "rank"].reason
-    assert alone.measurements["model", "l2_delta"].value > 0
-
-
-def test_a_pooled_metric_has_one_value_per_group():
-    effects = MeanEffects(CONDITIONS[:2], EFFECTS[:2])
-    prediction, truth = gaussian(30, PERTURBED, n=80), gaussian(31, PERTURBED, n=80)
-    evaluation = evaluate(inputs(prediction, truth, effects=effects), n_repeats=2, metrics=choose(["deg_macro_f1"]))
-    assert [metric.key for metric in evaluation.metrics] == ["deg_macro_f1"]
-    for group, n in (("all", 5), ("seen", 2), ("unseen", 3)):
-        averages = evaluation.group(group).averages
-        assert averages["model", "deg_macro_f1"].value > 0.7
-        assert (averages["model", "deg_macro_f1"].n, averages["model", "deg_macro_f1"].low) == (n, None)
-        assert averages["no_change", "deg_macro_f1"].value < 0.4
-    assert evaluation.group("unseen").averages["training_mean", "deg_macro_f1"].value < 0.6
-    assert "deg_macro_f1" in as_text(evaluation)
-    few = evaluate(inputs(prediction, gaussian(32, PERTURBED, n=3)), n_repeats=1, metrics=choose(["deg_macro_f1"]))
-    averages = few.group("all").averages
-    assert "3 cells against" in averages["model", "deg_macro_f1"].reason
-    assert averages["replicate", "deg_macro_f1"].value is None
-
-
-def test_conformal_intervals_of_seen_and_unseen_conditions():
-    conditions = [Condition((f"P{i}",)) for i in range(21)]
-    shifts = np.random.default_rng(36).normal(0, 0.4, size=(21, N_GENES)).astype(np.float32)
-    populations = list(zip(conditions, shifts, strict=True))
-    effects = MeanEffects(tuple(conditions[:10]), shifts[:10])
-    given = inputs(gaussian(37, populations, n=30), gaussian(38, populations, n=20), effects=effects)
-    evaluation = evaluate(given, n_repeats=2, metrics=choose(["conformal_coverage", "conformal_width"]))
-    # No two errors are equal, so of 10 seen conditions 9 are within, and of 11 unseen ones ceil(9.9).
-    for group, expected in (("seen", 9 / 10), ("unseen", 10 / 11), ("all", 19 / 21)):
-        for row in ("no_change", "training_mean", "replicate", "model"):
-            found = evaluation.group(group).averages[row, "conformal_coverage"].value
-            assert found == pytest.approx(expected), (group, row)
-    # The training mean is the very effect of what training had, and says little of the rest.
-    seen, unseen = (evaluation.group(name).averages for name in ("seen", "unseen"))
-    assert seen["training_mean", "conformal_width"].value < 0.5 * unseen["training_mean", "conformal_width"].value
-    assert evaluation.group("all").scores["model", "conformal_width"].value > 0.8
-    assert "conformal_coverage →0.9" in as_text(evaluation)
-
-
 def test_metrics_without_scores_can_be_asked_for_alone():
     evaluation = evaluate(inputs(gaussian(33, PERTURBED)), n_repeats=1, metrics=choose(["pearson_delta", "pds_cosine"]))
     assert evaluation.group("all").scores == {}
@@ -404,77 +332,6 @@ def test_no_more_cells_are_read_at_once_than_allowed():
     assert result.cells["controls_drawn"] == 25
 
 
-def test_unmatched_conditions_are_listed():
-    elsewhere = Condition(("P0",), (("donor", "D9"),))
-    truth = gaussian(17, [*PERTURBED[:2], (elsewhere, 0.0), (CONTROL, 0.0)])
-    prediction = gaussian(18, [PERTURBED[0], (elsewhere, 0.0), PERTURBED[4], (CONTROL, 0.0)])
-    evaluation = evaluate(inputs(prediction, truth))
-    assert [result.condition for result in evaluation.results] == [CONDITIONS[0]]
-    reasons = dict(evaluation.not_scored)
-    assert reasons[CONDITIONS[1]] == "no cell was predicted for this condition"
-    assert reasons[elsewhere] == "no held-back control cells of its context 'control | D9'"
-    assert len(reasons) == 2
-    (warning,) = evaluation.warnings
-    assert warning == "ignored, because the truth lacks them: 1 predicted conditions, 'P4'"
-
-
-def test_no_change_stands_for_what_was_not_predicted_on_request():
-    prediction = gaussian(18, PERTURBED[:2], n=30)
-    listed, asked = (evaluate(inputs(prediction), n_repeats=2, missing=missing) for missing in (None, "no_change"))
-    assert [c for c, _ in listed.not_scored] == list(CONDITIONS[2:])
-    assert asked.not_scored == ()
-    assert [r.stand_in for r in asked.results] == [None, None, *["no_change"] * 3]
-    for before, after in zip(listed.results, asked.results, strict=False):
-        assert before.measurements == after.measurements, "what was predicted is scored as before"
-    for result in asked.results[2:]:
-        for metric in DEFAULT:
-            model, still = (result.measurements[row, metric.key] for row in ("model", "no_change"))
-            assert replace(model, standard_error=None) == still
-        assert result.scores["model", "energy_distance_pca"].value == 0
-        assert (result.cells["predicted"], result.cells["predicted_used"], result.cells["controls_drawn"]) == (0, 0, 60)
-    only = {"n_repeats": 1, "metrics": choose(["l2_delta"])}
-    fewer = evaluate(inputs(prediction), missing="no_change", max_cells=25, **only)
-    assert fewer.results[2].cells["controls_drawn"] == 25, "as many as real cells are used"
-    scores = [e.group("all").scores["model", "energy_distance_pca"].value for e in (listed, asked)]
-    assert scores[0] == pytest.approx(1.0, abs=0.1)
-    assert scores[1] < 0.6
-    (warning,) = asked.warnings
-    assert "not predicted: 3 conditions, 'P2', 'P3', 'P4'" in warning
-    assert "not predicted: P3: scored with the cells of no_change" in as_text(asked)
-    lines = list(csv.DictReader(io.StringIO(as_csv(asked))))
-    assert {line["condition"] for line in lines if line["stand_in"]} == {"P2", "P3", "P4"}
-    assert {line["row"] for line in lines if line["stand_in"]} == {"model"}
-    marks = {c["condition"]: c["stand_in"] for c in as_json(asked)["conditions"]}
-    assert marks == {"P0": None, "P1": None, "P2": "no_change", "P3": "no_change", "P4": "no_change"}
-
-
-def test_a_prediction_of_nothing_that_is_asked_is_refused_whatever_stands_for_it():
-    with pytest.raises(DataError, match="nothing to score"):
-        evaluate(inputs(gaussian(19, PERTURBED[:1]), gaussian(20, PERTURBED[1:2])), missing="no_change")
-
-
-def test_nothing_to_score_is_refused():
-    with pytest.raises(DataError, match=r"nothing to score: .*'P1'.*'P0'.*did you mean"):
-        evaluate(inputs(gaussian(19, PERTURBED[:1]), gaussian(20, PERTURBED[1:2])))
-
-
-def test_other_genes_are_refused_by_name():
-    prediction = gaussian(21, PERTURBED)
-    other = ArrayCells((*GENES[:5], "X5", *GENES[6:]), prediction.conditions, prediction.condition_of, prediction.x)
-    with pytest.raises(DataError, match=r"prediction has other genes.*position 5 is 'G05' in the one and 'X5'"):
-        inputs(other)
-    with pytest.raises(DataError, match="mean effects are over 3 genes, not 20"):
-        inputs(prediction, effects=MeanEffects(CONDITIONS[:1], np.zeros((1, 3), np.float32)))
-
-
-@pytest.mark.parametrize(("value", "message"), [(np.nan, "1 cells have values that are not finite"), (1e5, "'G02'")])
-def test_bad_values_are_refused(value, message):
-    prediction = gaussian(22, PERTURBED)
-    prediction.x[70, 2] = value
-    with pytest.raises(DataError, match=f"prediction 'P1': .*{message}"):
-        evaluate(inputs(prediction))
-
-
 def test_pictures_are_of_the_cells_that_are_scored():
     prediction = gaussian(27, PERTURBED[:2])
     effects = MeanEffects(CONDITIONS[:2], EFFECTS[:2])
@@ -496,20 +353,3 @@ def test_pictures_are_of_the_cells_that_are_scored():
         # Of 20 genes a share has a standard error of at most 0.11.
         assert abs(np.mean(pictures.coverage["simulated"].astype(float)) - 0.5) < 0.25
         assert np.mean(pictures.coverage["control"].astype(float)) < 0.2
-
-
-def test_settings_that_leave_nothing_are_refused():
-    with pytest.raises(DataError, match="n_repeats=0"):
-        evaluate(inputs(TRUTH), n_repeats=0)
-    with pytest.raises(DataError, match=r"max_cells=3: at least 1 and 4"):
-        evaluate(inputs(TRUTH), max_cells=3)
-    results = evaluate(inputs(TRUTH), n_repeats=1, max_cells=4, metrics=choose(["l2_delta"])).results
-    assert all(result.measurements["replicate", "l2_delta"].value > 0 for result in results)
-
-
-def test_training_without_a_perturbation_has_no_response_to_score_against():
-    nothing = MeanEffects((), np.zeros((0, N_GENES), np.float32))
-    given = inputs(gaussian(15, PERTURBED), effects=nothing)
-    found = evaluate(given, n_repeats=1, metrics=choose(["vcc2025_score"])).group("all").averages
-    assert found["model", "mae_delta"].value > 0
-    assert "effects of training conditions are not known" in found["model", "vcc2025_score"].reason
