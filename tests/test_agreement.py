@@ -9,6 +9,7 @@ from scipy.stats import false_discovery_control, norm
 
 from gensim.metrics.catalogue import choose
 from gensim.metrics.comparison import Comparison, Side
+from gensim.metrics.differential_expression import differential_expression
 from gensim.metrics.panel import Panel
 from gensim.metrics.rank_sum import rank_sum_p
 
@@ -177,3 +178,20 @@ def test_agreement_with_cell_eval2_on_summed_counts(scatter):
     effects = Panel(*(np.stack([s.delta_2026 for s in of]) for of in sides), targets)
     for k, name in enumerate(PERTURBATIONS):
         assert pds.function(effects, k) == pytest.approx(scores[name])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_differential_expression_is_that_of_pdex(screens):
+    pdex = pytest.importorskip("pdex", reason="pdex is not installed: pip install gensim-cells[agreement]")
+    real, _, controls = screens
+    cells = as_anndata(real, controls)
+    table = pdex.pdex(cells, "target", reference=CONTROL, is_log1p=True, threads=1, as_pandas=True)
+    for name in PERTURBATIONS:
+        theirs = table[table["target"] == name].set_index("feature").loc[GENES]
+        ours = differential_expression(real[name], controls)
+        np.testing.assert_allclose(rank_sum_p(real[name], controls), theirs["p_value"], rtol=1e-6)
+        np.testing.assert_allclose(ours.fdr, theirs["fdr"], rtol=1e-6)
+        changed = np.isfinite(ours.log2_fold_change)
+        assert changed.sum() > len(GENES) // 2
+        # Its means are in float32.
+        np.testing.assert_allclose(ours.log2_fold_change[changed], theirs["log2_fold_change"][changed], atol=1e-5)

@@ -64,11 +64,23 @@ class Side:
     def mean(self) -> NDArray[np.float64]:
         return np.asarray(self.x.mean(axis=0, dtype=np.float64))
 
-    @computed_once
-    def delta(self) -> NDArray[np.float64]:
+    @property
+    def baseline(self) -> NDArray[np.float64]:
+        """`control_mean`, where there are enough controls for an effect."""
         if self.control_mean is None:
             raise NotComputable(ONE_CONTROL)
-        return self.mean - self.control_mean
+        return self.control_mean
+
+    @property
+    def tested_against(self) -> FloatArray:
+        """`controls`, where there are enough for an effect."""
+        if self.control_mean is None:
+            raise NotComputable(ONE_CONTROL)
+        return self.controls
+
+    @computed_once
+    def delta(self) -> NDArray[np.float64]:
+        return self.mean - self.baseline
 
     @computed_once
     def delta_over_batches(self) -> NDArray[np.float64]:
@@ -80,9 +92,8 @@ class Side:
     @computed_once
     def delta_2026(self) -> NDArray[np.float64]:
         """Difference of bulk profiles of the Virtual Cell Challenge of 2026."""
-        if self.control_mean is None:
-            raise NotComputable(ONE_CONTROL)
-        return bulk(self.x, self.library_size) - bulk(self.controls, self.control_library_size)
+        controls = self.tested_against
+        return bulk(self.x, self.library_size) - bulk(controls, self.control_library_size)
 
     @computed_once
     def noisy_bulk(self) -> NDArray[np.float64]:
@@ -94,21 +105,16 @@ class Side:
     @computed_once
     def noisy_shift(self) -> NDArray[np.float64]:
         """(2 G + 2,) the same of the cells, then of the controls."""
-        if self.control_mean is None:
-            raise NotComputable(ONE_CONTROL)
-        return np.concatenate([self.noisy_bulk, noisy_bulk(self.controls, self.control_library_size)])
+        controls = self.tested_against
+        return np.concatenate([self.noisy_bulk, noisy_bulk(controls, self.control_library_size)])
 
     @computed_once
     def response_classes(self) -> NDArray[np.float64]:
-        if self.control_mean is None:
-            raise NotComputable(ONE_CONTROL)
-        return response_classes(self.marginals, GeneMarginals.of(self.controls))
+        return response_classes(self.marginals, GeneMarginals.of(self.tested_against))
 
     @computed_once
     def rank_sum_p(self) -> NDArray[np.float64]:
-        if self.control_mean is None:
-            raise NotComputable(ONE_CONTROL)
-        return rank_sum_p(self.x, self.controls)
+        return rank_sum_p(self.x, self.tested_against)
 
     @computed_once
     def differential_expression(self) -> DifferentialExpression:
