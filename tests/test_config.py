@@ -62,6 +62,8 @@ def test_integer_counts_cannot_be_made_of_logarithms(tmp_path):
             r"unknown key 'data.perturbation_colum' \(did you mean 'perturbation_column'\?\)",
         ),
         ("trainign.max_cells=5", r"unknown key 'trainign' \(did you mean 'training'\?\)"),
+        # As it is written, without the kind that says which keys there are.
+        ("autoencoder.latents=5", r"unknown key 'autoencoder.latents' \(did you mean 'n_latents'\?\)"),
         ("split.test.fractoin=0.5", r"did you mean 'fraction'\?"),
         ("training.max_cells=-5", "training.max_cells.*greater than 0.*-5"),
         ("data.scale=raw", "data.scale.*'counts' or 'log1p_cp10k'.*'raw'"),

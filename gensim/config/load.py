@@ -111,7 +111,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 def _explain(error: Any) -> str:
     """One pydantic error as `key: what came, what was wanted`, with the nearest known key for an unknown one."""
     place = [str(part) for part in error["loc"]]
-    dotted = ".".join(place) or "config"
+    dotted = ".".join(_written(Config, place)) or "config"
     if error["type"] == "extra_forbidden":
         known = _known_keys(Config, place[:-1])
         return f"unknown key {dotted!r}{nearest(place[-1], known)}; known here: {', '.join(sorted(known))}"
@@ -120,6 +120,14 @@ def _explain(error: Any) -> str:
         return f"{dotted!r} is needed and missing" + (f"; write {dotted}={' or '.join(choices)}" if choices else "")
     came = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
     return f"{dotted}: {error['msg'].removeprefix('Value error, ')}{came}"
+
+
+def _written(model: type[BaseModel], place: Sequence[str]) -> list[str]:
+    """`place` as people write it: without the tag that pydantic's path names a union's member by."""
+    last = len(place) - 1
+    return [
+        part for i, part in enumerate(place) if i == last or part.isdigit() or part in _known_keys(model, place[:i])
+    ]
 
 
 def _known_keys(model: type[BaseModel], place: Sequence[str]) -> set[str]:
