@@ -1,7 +1,9 @@
 """The command line `gensim`: train, sample, evaluate, compare-predictions, metrics, export, embed, simulate-screen."""
 
 import argparse
+import atexit
 import errno
+import gc
 import logging
 import os
 import sys
@@ -21,6 +23,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 2 with one message for a user's mistake, or 1 where cells fall short
     of what was required."""
+    atexit.register(gc.freeze)  # or the interpreter looks through all modules for cycles, a third of a second
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
     if rest:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.baselines.mean_response import training_centroid
-from gensim.baselines.no_change import NoChange
 from gensim.baselines.training_mean import TrainingMean
 from gensim.data.cell_source import draw_rows, read_dense
 from gensim.errors import NotComputable
@@ -251,7 +250,7 @@ class ConditionScoring:
         def of_drawn(x: FloatArray) -> Side:
             return Side(x, self.inputs.space.project(x), drawn_mean, drawn, sizes.drawn, sizes.drawn)
 
-        no_change = of_drawn(NoChange().simulate(drawn, condition))
+        no_change = of_drawn(drawn)
         yield NO_CHANGE, no_change
         if self.inputs.effects is not None:
             yield TRAINING_MEAN, of_drawn(TrainingMean(self.inputs.effects).simulate(drawn, condition))

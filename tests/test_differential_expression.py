@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gensim.data.cell_source import ArrayCells
+from gensim.metrics.comparison import Side
 from gensim.metrics.differential_expression import (
     ControlCells,
     DifferentialExpression,
@@ -92,6 +93,15 @@ def test_genes_that_were_planted_are_found():
     assert len(found.significant) <= 6, "of 36 genes without effect at most a few pass"
     assert des(found, found) == 1.0
     assert des(found, differential_expression(controls, controls)) == 0.0
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_cells_differ_in_no_gene_from_themselves(n):
+    cells = np.log1p(np.random.default_rng(n).poisson(1.0, (n, 30))).astype(np.float32)
+    itself = Side(cells, cells, cells.mean(axis=0), cells)
+    tested = Side(cells.copy(), cells, cells.mean(axis=0), cells)
+    assert itself.rank_sum_p.tolist() == tested.rank_sum_p.tolist() == [1.0] * 30
+    assert not len(itself.differential_expression.significant)
 
 
 def test_overlap_by_hand():

@@ -114,7 +114,9 @@ class Side:
 
     @computed_once
     def rank_sum_p(self) -> NDArray[np.float64]:
-        return rank_sum_p(self.x, self.tested_against)
+        """(G,) two-sided p against the controls; 1 for cells that are the controls themselves."""
+        controls = self.tested_against
+        return np.ones(self.x.shape[1]) if self.x is controls else rank_sum_p(self.x, controls)
 
     @computed_once
     def differential_expression(self) -> DifferentialExpression:
