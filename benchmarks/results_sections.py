@@ -49,7 +49,8 @@ UNMEASURED = {"energy_distance_pca": "score, PCA space", "energy_distance_genes"
 UNMEASURED_NOTE = (
     "Conditions that nobody measured: scores of all held-out conditions of a seed together, so that large effects "
     "count most. The regressions move control cells, each at the settings that predict left-out training perturbations "
-    "or contexts best; with random vectors the model knows nothing of what it is asked."
+    "or contexts best; the chosen regression is, condition by condition, the one of them that these choose, before the "
+    "cells of the condition are seen. With random vectors the model knows nothing of what it is asked."
 )
 
 

@@ -6,7 +6,8 @@ as `quality.py` does, once per seed, and pools the held-out conditions of a seed
     score = sum (no change - row) / sum (no change - replicate)
 
 of energy distances, and of the L2 distance of effects. `random vectors` is the model with vectors that know nothing,
-drawn by seed; the regressions beside it have the informative ones.
+drawn by seed; the regressions beside it have the informative ones. `chosen regression` is, condition by condition, the
+one of them that left-out training conditions choose.
 """
 
 import argparse
@@ -20,21 +21,27 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from provenance import provenance
-from quality import one_seed
+from quality import difference, one_seed
 from results_format import over_seeds
 from summary_table import show
 
+from gensim.baselines.regressions import preferred, regression_rows
 from gensim.config import load_config
 from gensim.data.screen import read_conditions
 from gensim.data.simulated_screen import SimulatedScreen
 from gensim.embed.make import ForScreen, embed_network, embed_pairs
 from gensim.metrics.catalogue import CATALOGUE
 from gensim.metrics.results import GAUSSIAN_MAP, MODEL, NO_CHANGE, REPLICATE
+from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import numpy_generator
+from gensim.simulator import Simulator
+from gensim.training.run_folder import IN_GENES, RunFolder
 
 METRICS = ("energy_distance_pca", "energy_distance_genes", "l2_delta")
 MEASURED = [metric for metric in CATALOGUE if metric.key in METRICS]
 RANDOM = "model, random vectors"
+CHOSEN = "chosen regression"
+LEAD = f"{MODEL} minus {CHOSEN}"
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 QUICK = ["training.max_cells=8192", "training.cells_per_validation=4096"]
 RESPONSIVE = ("STAT1", "IFNGR1", "JAK2", "IRF1", "MYC", "BRD4")
@@ -207,7 +214,8 @@ def main() -> None:
         "summary": {
             row: {metric: over_seeds([one["scores"][row][metric] for one in per_seed]) for metric in METRICS}
             for row in rows
-        },
+        }
+        | lead(per_seed),
         "per_seed": per_seed,
         "provenance": provenance(),
     }
@@ -261,11 +269,32 @@ def simulated(
                 CONFIGS / f"{case.config}.yaml", [*settings, *(known if tables else []), f"run={run}/run"]
             )
             result = one_seed(config, Path(run), device, MEASURED)
+            if kind == MODEL:
+                add_chosen(Path(run) / "run", result["conditions"])
         counted = {c: rows for c, rows in result["conditions"].items() if part.counted is None or c in part.counted}
         for row in next(iter(counted.values())):
             name = {MODEL: kind}.get(row, row)
             if row != GAUSSIAN_MAP and (kind == MODEL or row == MODEL):
                 yield name, {f"{c} ({part.name})": rows[row] for c, rows in counted.items()}
+
+
+def add_chosen(run: Path, found: dict[str, dict[str, dict[str, float | None]]]) -> None:
+    """To the values of each condition, by its label, a row that repeats the one of the regression chosen for it."""
+    folder, conditions = RunFolder(run), Simulator.load(run, "cpu").held_out_request().conditions
+    effects = MeanEffects.load(folder.prepared / IN_GENES)
+    rows = regression_rows(folder.sampling_codebook(), effects, conditions)
+    for condition in (c for c in conditions if rows and c.label in found):
+        values = found[condition.label]
+        others = {row: values[row] for row in values if row != MODEL}
+        found[condition.label] = {**others, CHOSEN: others[preferred(rows, condition)], MODEL: values[MODEL]}
+
+
+def lead(per_seed: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Of the model over the chosen regression, seed by seed; nothing where there is none."""
+    scores = [one["scores"] for one in per_seed]
+    if CHOSEN not in scores[0]:
+        return {}
+    return {LEAD: {m: over_seeds([difference(s[MODEL][m], s[CHOSEN][m]) for s in scores]) for m in METRICS}}
 
 
 def pooled(found: dict[str, dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:

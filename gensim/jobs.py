@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from accelerate.state import AcceleratorState
 from gensim import build
 from gensim.atomic import atomic_path, write_json
 from gensim.baselines.gaussian_map import GaussianMaps
+from gensim.baselines.regressions import in_words, regression_rows
 from gensim.config import Config
 from gensim.data.cell_source import FileCells, cell_source_from_file
 from gensim.data.pairs import PairSampler, make_groups
@@ -24,9 +24,8 @@ from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
 from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.metrics.catalogue import DEFAULT, Metric
-from gensim.metrics.results import REGRESSIONS, Evaluation, Missing
+from gensim.metrics.results import Evaluation, Missing
 from gensim.metrics.space import MetricSpace
-from gensim.perturbations.choose_regression import Chosen, choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
@@ -287,39 +286,20 @@ def evaluate_cells(
     used = read_used_cells(run)
     real, started_from = (not_trained_on(source(path or folder.held_out), used, notes) for path in (truth, controls))
     effects, codebook = MeanEffects.load(folder.prepared / IN_GENES), folder.sampling_codebook()
-    regressions = _regressions(codebook, effects, real.conditions)
-    informed = {row: informed for row, (informed, _) in regressions.items()}
+    regressions = regression_rows(codebook, effects, real.conditions)
+    informed = {row: regressed.effects for row, regressed in regressions.items()}
     known = Known(space, effects, GaussianMaps.load(folder.prepared / GAUSSIAN_MAPS), informed)
     asked = Asked(out, seed, metrics, missing, workers)
     evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
+    scored = [result.condition for result in evaluation.results]
     notes += [
-        *_novelty_notes(codebook, [result.condition for result in evaluation.results]),
+        *_novelty_notes(codebook, scored),
         _reconstruction_note(folder),
         *of_rows,
-        *(f"{row}: {line}" for row, (_, chosen) in regressions.items() for line in chosen.in_words()),
+        *in_words(regressions, scored),
     ]
     of_run = {"run": str(run), "run_seed": config.seed, "split": config.split.model_dump(mode="json")}
     return evaluation, write(evaluation, cells, real, space, asked, {**provenance, **of_run}, notes)
-
-
-def _regressions(
-    codebook: Codebook, effects: MeanEffects, conditions: Iterable[Condition]
-) -> dict[str, tuple[MeanEffects, Chosen]]:
-    """By the row, what each kind of regression, at its best settings, makes of effects; none where nothing is asked
-    that training did not have, or where nothing can tell."""
-    contexts = None if codebook.likeness.contexts is None else codebook.likeness.contexts.table
-    if {c for c in conditions if not c.is_control} <= set(effects.conditions):
-        return {}
-    if codebook.table.is_one_hot and contexts is None:
-        return {}
-    rows: dict[str, tuple[MeanEffects, Chosen]] = {}
-    for row in REGRESSIONS:
-        chosen = choose_regressions(effects, codebook.table, contexts, [row])
-        if not chosen.tells:
-            return {}
-        likeness = replace(chosen.likeness(codebook.table, contexts), variance=effects.variances)
-        rows[row] = effects.informed(likeness), chosen
-    return rows
 
 
 def _novelty_notes(codebook: Codebook, conditions: Sequence[Condition]) -> list[str]:

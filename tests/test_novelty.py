@@ -53,6 +53,32 @@ def test_levels(measured, condition, level, distance, reason):
     assert reason in "; ".join(found.reasons)
 
 
+@pytest.mark.parametrize("unit", [False, True])
+def test_a_perturbation_with_the_vector_of_a_measured_one_is_near_it_even_where_all_others_are_the_same(unit):
+    """Seen by their directions, numbers are +1 or -1."""
+    rows = np.array([[1], [3], [-1], [-3], [3], [0.1], [5]], np.float32)
+    table = VectorTable(("a", "b", "c", "d", "twin", "small", "large"), rows, "line")
+    measured = MeasuredRange(
+        [Condition((name,), X) for name in "abcd"], Likeness({}, Predictor(Regression("nearest", unit), table))
+    )
+    twin = measured.novelty(Condition(("twin",), X))
+    assert (twin.level, twin.distance) == ("near", 0)
+    assert twin.reasons == (f"twin was not measured alone (nearest: {'a' if unit else 'b'}, of the same vector)",)
+    small = measured.novelty(Condition(("small",), X))
+    assert (small.level, small.distance) == ("near", 0 if unit else pytest.approx(0.45))
+    assert measured.novelty(Condition(("large",), X)).distance == (0 if unit else 1)
+
+
+def test_where_all_measured_vectors_are_the_same_no_other_distance_is_known():
+    table = VectorTable(("a", "b", "other"), np.array([[1], [1], [2]], np.float32), "line")
+    measured = MeasuredRange(
+        [Condition(("a",), X), Condition(("b",), X)], Likeness({}, Predictor(Regression("nearest"), table))
+    )
+    other = measured.novelty(Condition(("other",), X))
+    assert other.level == "far"
+    assert math.isnan(other.distance)
+
+
 def test_measured_in_a_combination_alone_is_not_measured_alone():
     pairs = MeasuredRange([Condition(("a", "b"), X), Condition(("c",), X), Condition(("b",), X)], Likeness())
     assert pairs.novelty(Condition(("a",), X)).level == "far"

@@ -31,7 +31,8 @@ def run_with(folder, test, **sections):
             x[row, 0 if label in "ABC" else 5] += 6
     adata.X = x
     adata.write_h5ad(folder / "screen.h5ad")
-    vectors = pd.DataFrame({"f": [1.0, 1.1, 0.9, -1.0, -1.1, -0.9]}, index=pd.Index(GENES, name="gene"))
+    features = {"f": [1.0, 1.1, 0.9, -1.0, -1.1, -0.9], "k": [0.2, -0.2, 0.1, -0.2, 0.2, -0.1]}
+    vectors = pd.DataFrame(features, index=pd.Index(GENES, name="gene"))
     vectors.to_parquet(folder / "vectors.parquet")
     more = pd.DataFrame({"g": [0.5, 0.2], "h": [1.0, 2.0]}, index=pd.Index(["A", "D"], name="gene"))
     more.to_parquet(folder / "more.parquet")
@@ -81,6 +82,7 @@ def test_the_report_has_the_regressions_and_what_they_are(without_c):
     assert "C | x: near, distance" in report
     assert "C was not measured alone (nearest: " in report
     assert "ridge: unmeasured perturbations: ridge regression on" in report
+    assert "of these regressions, training conditions choose " in report
 
 
 def test_a_context_that_the_run_does_not_know_is_simulated_from_its_controls(without_c):

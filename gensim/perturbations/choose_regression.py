@@ -77,13 +77,19 @@ class Chosen:
 
 
 def choose_regressions(
-    effects: MeanEffects, perturbations: VectorTable, contexts: VectorTable | None, kinds: Sequence[Kind] = KINDS
+    effects: MeanEffects,
+    perturbations: VectorTable,
+    contexts: VectorTable | None,
+    kinds: Sequence[Kind] = KINDS,
+    *,
+    on_genes: MeanEffects | None = None,
 ) -> Chosen:
     """What predicts best of the effects of training conditions, see `over_perturbations` and `over_contexts`; in a time
     course of what they do beyond development."""
     effects = effects.beyond_development()
+    also = () if on_genes is None else (on_genes.beyond_development(),)
     return Chosen(
-        None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds),
+        None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds, also),
         None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
         over_doses(effects),
     )
@@ -123,7 +129,9 @@ class _Setting(NamedTuple):
         return float(self.counts @ errors) + self.size
 
 
-def over_perturbations(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
+def over_perturbations(
+    effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS, also: Sequence[MeanEffects] = ()
+) -> Judged:
     """The regression that predicts best, leaving one perturbation out after another with all its conditions.
 
     Predictions are compared with plain effects, whose noise is the same for every candidate and which count the less
@@ -131,6 +139,8 @@ def over_perturbations(effects: MeanEffects, table: VectorTable, kinds: Sequence
 
     Args:
         effects: of the training conditions. table: has vectors of their perturbations. kinds: to choose from.
+        also: the same effects in other spaces, in which the weights are used too; shares that are left unexplained are
+            averaged over the spaces.
     """
     alone = np.array(single_perturbations(effects.conditions))
     if len(alone) < FEWEST:
@@ -145,8 +155,8 @@ def over_perturbations(effects: MeanEffects, table: VectorTable, kinds: Sequence
     def at(context: tuple[tuple[str, str], ...], dose: float | None, time: float | None) -> Callable[[str], Condition]:
         return lambda name: Condition((name,), context, dose, time)
 
-    settings = [_setting(effects, x, names, at(*place)) for place in places]
-    return _best(settings, effects, kinds, len(table.parts))
+    spaces = [[_setting(space, x, names, at(*place)) for place in places] for space in (effects, *also)]
+    return _best(spaces, effects, kinds, len(table.parts))
 
 
 def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
@@ -164,7 +174,7 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
         return Judged(Regression("mean"), None)
     chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
     settings = [_setting(effects, _views(table, sorted(f)), sorted(f), f.__getitem__) for f in chosen]
-    return _best(settings, effects, kinds, len(table.parts))
+    return _best([settings], effects, kinds, len(table.parts))
 
 
 def over_doses(effects: MeanEffects) -> DoseResponse | None:
@@ -218,13 +228,20 @@ def _typical(variances: dict[Condition, float]) -> float:
     return float(np.median(list(variances.values()))) if variances else 0.0
 
 
-def _best(settings: Sequence[_Setting], effects: MeanEffects, kinds: Sequence[Kind], n_sources: int) -> Judged:
-    size = sum(setting.size for setting in settings)
+def _best(spaces: Sequence[Sequence[_Setting]], effects: MeanEffects, kinds: Sequence[Kind], n_sources: int) -> Judged:
+    """By the average over spaces; weights are those of the first, and `effects` are those of the first."""
     best, least = Regression("mean", shrunk=True), np.inf
     for regression in candidates(kinds, n_sources):
-        weights = [setting.left_out(regression) for setting in settings]
+        weights = [setting.left_out(regression) for setting in spaces[0]]
         for shrunk in (True,) if effects.plain is None else (True, False):
-            error = sum(s.unexplained(w, shrunk) for s, w in zip(settings, weights, strict=True))
+            error = float(np.mean([_share_unexplained(settings, weights, shrunk) for settings in spaces]))
             if error < least:
                 best, least = replace(regression, shrunk=shrunk), error
-    return Judged(best, least / size if size > 0 else 1.0)
+    return Judged(best, least)
+
+
+def _share_unexplained(settings: Sequence[_Setting], weights: Sequence[Float64Array], shrunk: bool) -> float:
+    """Of the squared length of the effects; 1 where there are none."""
+    size = sum(setting.size for setting in settings)
+    error = sum(s.unexplained(w, shrunk) for s, w in zip(settings, weights, strict=True))
+    return error / size if size > 0 else 1.0

@@ -22,6 +22,8 @@ context, of measured perturbations; a perturbation that was not measured, or a c
 the nearest measured one as measured ones usually are; anything beyond."""
 USUAL = 0.95
 """Quantile of the distances of the measured to their nearest measured neighbours, beyond which something is far."""
+SAME = 1e-6
+"""Distance, in units of a typical vector's length, below which vectors differ by rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +125,21 @@ class _Distances:
 
     @cached_property
     def _nearest(self) -> NDArray[np.float64]:
-        """Of every measured name above 0, the distance to its nearest other one."""
+        """Of every measured name that differs from all others, the distance to its nearest other one."""
         if self._vectors is None:
             return np.zeros(0)
         distances = KDTree(self._vectors.x).query(self._vectors.x, k=2)[0][:, 1]
-        return np.asarray(distances[distances > 0])
+        return np.asarray(distances[distances > SAME])
 
     def to(self, name: str) -> tuple[float, bool, str]:
         """Distance, whether that is far, and what was found in words."""
-        if self._vectors is None or not len(self._nearest) or not self._predictor.tells_of(name):  # type: ignore[union-attr]
+        if self._vectors is None or not self._predictor.tells_of(name):  # type: ignore[union-attr]
             return math.nan, True, "nothing tells what it is like"
         distances = cdist(self._vectors.of([name]), self._vectors.x)[0]
         i = int(distances.argmin())
+        if distances[i] <= SAME:
+            return 0.0, False, f"nearest: {self._in_words(self._names[i])}, of the same vector"
+        if not len(self._nearest):
+            return math.nan, True, "nothing tells what it is like"
         unit, usual = float(np.median(self._nearest)), float(np.quantile(self._nearest, USUAL))
         return float(distances[i]) / unit, bool(distances[i] > usual), f"nearest: {self._in_words(self._names[i])}"

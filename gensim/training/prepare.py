@@ -138,12 +138,16 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         def in_latents(cells: IntArray) -> MeanEffects:
             return effects(lambda of: latents[of], cells, shrink=shrink_together)
 
+        def of_genes(cells: IntArray) -> MeanEffects:
+            return effects(lambda of: x[of].toarray(), cells, shrink=None)
+
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         contexts = _context_vectors(latents, screen, rows[Role.TRAIN])
         vocabulary = (training, config.data.context_columns, batches, vectors)
         judging = in_latents(rows[Role.TRAIN])
-        chosen = choose_regressions(judging, vectors, contexts)
+        judging_genes = None if vectors.is_one_hot else of_genes(rows[Role.TRAIN])
+        chosen = choose_regressions(judging, vectors, contexts, on_genes=judging_genes)
         Codebook.fit(*vocabulary, judging, of_training.penetrance, chosen.likeness(vectors, contexts)).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
         simulating = in_latents(not_held_out)
@@ -160,14 +164,15 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             on_genes = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
             place = OUTSIDE_LATENTS
         on_genes.save(folder / place)
-        chosen = choose_regressions(simulating, vectors, contexts)
+        simulating_genes = of_genes(not_held_out)
+        simulating_genes.save(folder / IN_GENES)
+        chosen = choose_regressions(simulating, vectors, contexts, on_genes=simulating_genes)
         between_contexts = None if chosen.contexts is None else over_contexts(on_genes, contexts)
         regressions = {"latents": chosen, "genes": replace(chosen, contexts=between_contexts)}
         write_json(folder / REGRESSIONS, {where: asdict(found) for where, found in regressions.items()})
         for where, found in regressions.items() if config.anchor != "none" else []:
             for line in found.in_words():
                 log.info("%s: %s", where, line)
-        effects(lambda cells: x[cells].toarray(), not_held_out, shrink=None).save(folder / IN_GENES)
         decoded = {"pca": decode_logs(_principal_components(autoencoder, x_train))}
         if isinstance(autoencoder, CountAutoencoder):
             log_sizes = np.log(screen.library_size)[:, None]

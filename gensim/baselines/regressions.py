@@ -1,0 +1,73 @@
+"""Regressions as predictions: control cells moved by what each kind, at its best settings, makes of known effects."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from gensim.metrics.results import REGRESSIONS
+from gensim.perturbations.choose_regression import Chosen, choose_regressions
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.types import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Regressed:
+    """Effects that one kind of regression tells of other conditions, and how it was chosen."""
+
+    effects: MeanEffects
+    chosen: Chosen
+
+
+def regression_rows(
+    codebook: Codebook, effects: MeanEffects, conditions: Collection[Condition]
+) -> dict[str, Regressed]:
+    """By the row, for `nearest`, `ridge` and `kernel_ridge`.
+
+    Args:
+        codebook: knows vectors of perturbations and of contexts. effects: of the training conditions, over genes.
+        conditions: that are scored.
+
+    Returns:
+        None of them where all conditions were measured, or where nothing can tell.
+    """
+    contexts = None if codebook.likeness.contexts is None else codebook.likeness.contexts.table
+    if {c for c in conditions if not c.is_control} <= set(effects.conditions):
+        return {}
+    if codebook.table.is_one_hot and contexts is None:
+        return {}
+    rows: dict[str, Regressed] = {}
+    for row in REGRESSIONS:
+        chosen = choose_regressions(effects, codebook.table, contexts, [row])
+        if not chosen.tells:
+            return {}
+        likeness = replace(chosen.likeness(codebook.table, contexts), variance=effects.variances)
+        rows[row] = Regressed(effects.informed(likeness), chosen)
+    return rows
+
+
+def preferred(rows: Mapping[str, Regressed], condition: Condition) -> str:
+    """The row that training conditions choose for a condition that was not measured: the regression that leaves least
+    unexplained of contexts, where the same perturbations were measured in another one, else of perturbations.
+
+    This is known before the cells of the condition are; which row comes nearest to these, is not.
+    """
+
+    def unexplained(row: str) -> float:
+        regressed = rows[row]
+        elsewhere = any(c.perturbations == condition.perturbations for c in regressed.effects.conditions)
+        judged = regressed.chosen.contexts if elsewhere else regressed.chosen.perturbations
+        return 1.0 if judged is None or judged.unexplained is None else judged.unexplained
+
+    return min(rows, key=unexplained)
+
+
+def in_words(rows: Mapping[str, Regressed], conditions: Iterable[Condition]) -> list[str]:
+    """What the regressions are, and which of them training conditions choose for those that were not measured."""
+    lines = [f"{row}: {line}" for row, regressed in rows.items() for line in regressed.chosen.in_words()]
+    measured = {c for regressed in rows.values() for c in regressed.effects.conditions}
+    if rows:
+        times = Counter(preferred(rows, c) for c in conditions if c not in measured)
+        chosen = ", ".join(f"{row} for {n} of {times.total()} conditions" for row, n in times.most_common())
+        lines.append(f"of these regressions, training conditions choose {chosen}")
+    return lines
