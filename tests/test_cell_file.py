@@ -1,6 +1,8 @@
 """Files of cells give back what was written, in any storage, a block at a time."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anndata as ad
 import h5py
@@ -47,6 +49,23 @@ def test_every_storage_gives_the_same_cells(tmp_path, storage, file_format):
     np.testing.assert_array_equal(file.read(some).toarray(), X[some])
     layer = CellFile(file.path, "twice")
     np.testing.assert_array_equal(layer.read(np.array([5])).toarray(), 2 * X[[5]])
+
+
+def test_threads_read_a_matrix_by_columns_once(tmp_path, monkeypatch):
+    file = CellFile(stored(tmp_path, "csc", "h5ad"))
+    begun = []
+
+    def slowly(element):
+        begun.append(element.name)
+        time.sleep(0.1)
+        return read_elem(element)
+
+    read_elem = cell_file.read_elem
+    monkeypatch.setattr(cell_file, "read_elem", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda row: file.read(np.array([row])).toarray(), range(8)))
+    np.testing.assert_array_equal(np.concatenate(found), X[:8])
+    assert begun == ["/X"]
 
 
 def test_rows_far_apart_and_in_any_order(tmp_path):

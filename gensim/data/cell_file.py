@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import h5py
@@ -39,6 +40,7 @@ class CellFile:
     def __init__(self, path: str | Path, layer: str | None = None) -> None:
         self.path = Path(path)
         self.where = f"file {str(path)!r}" + (f", layer {layer!r}" if layer is not None else "")
+        self._lock, self._turned = Lock(), None
         with self._open() as root:
             self._matrix = self._find_matrix(root, layer)
             self.obs: pd.DataFrame = self._frame(root, "obs")
@@ -101,7 +103,7 @@ class CellFile:
         if self._encoding == "array":
             return sparse.csr_matrix(np.asarray(matrix[start:stop], dtype=np.float32))
         if self._encoding == "csc_matrix":
-            return self._by_rows[start:stop]
+            return self._by_rows()[start:stop]
         low, high = int(self._indptr[start]), int(self._indptr[stop])
         data = np.asarray(matrix["data"][low:high], dtype=np.float32)
         indices = np.asarray(matrix["indices"][low:high])
@@ -113,10 +115,13 @@ class CellFile:
         with self._open() as root:
             return np.asarray(root[self._matrix]["indptr"][:], dtype=np.int64)
 
-    @cached_property
     def _by_rows(self) -> sparse.csr_matrix:
-        with self._open() as root:
-            return sparse.csr_matrix(read_elem(root[self._matrix]).astype(np.float32))
+        """A matrix stored by columns, whole; of several threads the first reads it, and the others wait."""
+        with self._lock:
+            if self._turned is None:
+                with self._open() as root:
+                    self._turned = sparse.csr_matrix(read_elem(root[self._matrix]).astype(np.float32))
+        return self._turned
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
