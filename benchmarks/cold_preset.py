@@ -30,7 +30,7 @@ print(json.dumps([time.perf_counter() - started, used.ru_utime + used.ru_stime, 
 sys.exit(code)
 """
 """A small process that starts what is measured, since the memory of a child begins with that of its parent."""
-MAIN = "from gensim.cli import main; main()"
+PROGRAM = "from gensim.cli import program; program()"
 
 
 def measure_preset(folder: Path, n_conditions: int, n_cells: int, threads: int, repeats: int) -> list[dict]:
@@ -54,7 +54,7 @@ def commands(folder: Path, threads: int) -> list[tuple[str, list[str]]]:
     predicted, real = str(folder / "predicted.h5ad"), str(folder / "real.h5ad")
     programs = Path(sys.executable).parent
     columns = ("scale=log1p_cp10k", "perturbation_column=perturbation", f"control_label={CONTROL}")
-    ours = [sys.executable, "-c", MAIN, "evaluate", predicted, "--truth", real, *(f"data.{c}" for c in columns)]
+    ours = [sys.executable, "-c", PROGRAM, "evaluate", predicted, "--truth", real, *(f"data.{c}" for c in columns)]
     found = [("gensim", [*ours, "--metrics", "vcc2025", "--workers", str(threads), "--out", str(folder / "gensim")])]
     if find_spec("cell_eval"):
         theirs = [str(programs / "cell-eval"), "run", "-ap", predicted, "-ar", real, "--control-pert", CONTROL]

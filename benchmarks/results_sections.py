@@ -69,7 +69,7 @@ def unmeasured_table(reports: list[dict]) -> str:
 def unmeasured_section(report: dict) -> list[str]:
     """One case, and what every held-out condition got in each seed."""
     metric = next(iter(UNMEASURED))
-    rows = list(report["summary"])
+    rows = [row for row in report["summary"] if row in report["per_seed"][0]["conditions"]]
     lines = [
         [str(seed), condition, *(plain(found["conditions"][row][condition][metric]) for row in every)]
         for every in [["no_change", *rows, "replicate"]]

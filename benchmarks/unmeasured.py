@@ -31,7 +31,7 @@ from gensim.data.screen import read_conditions
 from gensim.data.simulated_screen import SimulatedScreen
 from gensim.embed.make import ForScreen, embed_network, embed_pairs
 from gensim.metrics.catalogue import CATALOGUE
-from gensim.metrics.results import GAUSSIAN_MAP, MODEL, NO_CHANGE, REPLICATE
+from gensim.metrics.results import GAUSSIAN_MAP, MODEL, NO_CHANGE, REGRESSIONS, REPLICATE
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import numpy_generator
 from gensim.simulator import Simulator
@@ -286,7 +286,8 @@ def add_chosen(run: Path, found: dict[str, dict[str, dict[str, float | None]]]) 
     for condition in (c for c in conditions if rows and c.label in found):
         values = found[condition.label]
         others = {row: values[row] for row in values if row != MODEL}
-        found[condition.label] = {**others, CHOSEN: others[preferred(rows, condition)], MODEL: values[MODEL]}
+        chosen = preferred(rows, condition) or REGRESSIONS[0]
+        found[condition.label] = {**others, CHOSEN: others[chosen], MODEL: values[MODEL]}
 
 
 def lead(per_seed: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:

@@ -5,11 +5,14 @@ import numpy as np
 from gensim.baselines.regressions import Regressed, in_words, preferred
 from gensim.perturbations.choose_regression import Chosen, Judged
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.regression import Regression
+from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition
 
 X, Y = (("line", "x"),), (("line", "y"),)
-EFFECTS = MeanEffects((Condition(("a",), X), Condition(("b",), X)), np.ones((2, 3), np.float32))
+EFFECTS = MeanEffects((Condition(("a",), X), Condition(("b",), X)), np.array([[1, 2], [3, 5]], np.float32))
+TABLE = VectorTable(("a", "b", "c"), np.array([[0], [1], [3]], np.float32), "line")
 
 
 def judged(unexplained):
@@ -20,11 +23,25 @@ def row(of_perturbations, of_contexts):
     return Regressed(EFFECTS, Chosen(of_perturbations, of_contexts, None))
 
 
-def test_contexts_are_looked_at_where_the_perturbation_was_measured_in_another_one_and_else_perturbations():
+def test_perturbations_are_looked_at_where_one_was_not_measured_alone_and_contexts_where_all_were_in_other_ones():
     rows = {"nearest": row(judged(0.5), judged(0.4)), "ridge": row(judged(0.6), judged(0.3))}
     assert preferred(rows, Condition(("a",), Y)) == "ridge"
+    assert preferred(rows, Condition(("a", "b"), Y)) == "ridge"
     assert preferred(rows, Condition(("c",), X)) == "nearest"
-    assert preferred(rows, Condition(("a", "c"), X)) == "nearest"
+    assert preferred(rows, Condition(("a", "c"), Y)) == "nearest"
+
+
+def test_where_all_rows_are_the_same_nothing_is_chosen():
+    """Other doses, sums of what was measured in the context, and no change."""
+    rows = {"nearest": row(judged(0.5), judged(0.4)), "ridge": row(judged(0.6), judged(0.3))}
+    for condition in (Condition(("a",), X, 2.0), Condition(("a", "b"), X), Condition((), Y), Condition(("c",), X, 0.0)):
+        assert preferred(rows, condition) is None
+        shifts = [
+            EFFECTS.informed(Likeness(perturbations=Predictor(Regression(kind), TABLE))).shift(condition)
+            for kind in ("nearest", "ridge")
+        ]
+        np.testing.assert_array_equal(*shifts)
+    assert "training conditions choose" not in " ".join(in_words(rows, [Condition(("a", "b"), X)]))
 
 
 def test_a_regression_that_nothing_could_judge_explains_nothing():

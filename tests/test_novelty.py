@@ -63,10 +63,22 @@ def test_a_perturbation_with_the_vector_of_a_measured_one_is_near_it_even_where_
     )
     twin = measured.novelty(Condition(("twin",), X))
     assert (twin.level, twin.distance) == ("near", 0)
-    assert twin.reasons == (f"twin was not measured alone (nearest: {'a' if unit else 'b'}, of the same vector)",)
+    assert twin.reasons == (
+        f"twin was not measured alone (nearest: {'a' if unit else 'b'}, whose vector is the same to it)",
+    )
     small = measured.novelty(Condition(("small",), X))
     assert (small.level, small.distance) == ("near", 0 if unit else pytest.approx(0.45))
     assert measured.novelty(Condition(("large",), X)).distance == (0 if unit else 1)
+
+
+def test_directions_that_differ_by_rounding_are_the_same():
+    rows = np.outer([0.7, 1.3, 2.9, 0.31, 900], [0.2, 0.3, 0.7]).astype(np.float32)
+    table = VectorTable(("a", "b", "c", "d", "twin"), rows, "line")
+    predictor = Predictor(Regression("nearest", unit=True), table)
+    found = MeasuredRange([Condition((n,), X) for n in "abcd"], Likeness({}, predictor)).novelty(
+        Condition(("twin",), X)
+    )
+    assert (found.level, found.distance) == ("near", 0)
 
 
 def test_where_all_measured_vectors_are_the_same_no_other_distance_is_known():

@@ -219,14 +219,16 @@ def test_spaces_count_alike_and_the_weights_are_those_of_the_first():
     table = VectorTable(names, x, "informative")
     follow, noise = effects_of(x @ rng.normal(size=(3, 30)), names), effects_of(100 * rng.normal(size=(40, 30)), names)
     alone = over_perturbations(follow, table, ["nearest"])
-    both = over_perturbations(follow, table, ["nearest"], [noise])
+    both = over_perturbations(follow, table, ["nearest"], noise)
     assert alone.regression.neighbours < both.regression.neighbours, "k neighbours leave 1 + 1/k of noise unexplained"
     shares = [over_perturbations(e, table, ["mean"]).unexplained for e in (follow, noise)]
-    assert over_perturbations(follow, table, ["mean"], [noise]).unexplained == pytest.approx(sum(shares) / 2)
+    assert over_perturbations(follow, table, ["mean"], noise).unexplained == pytest.approx(sum(shares) / 2)
+    nothing = effects_of(np.zeros((40, 30)), names)
+    assert over_perturbations(follow, table, ["mean"], nothing).unexplained == pytest.approx(shares[0])
     # Effects that the first space does not know have no weight in the second either, which knows them well.
     unsure = MeanEffects(follow.conditions, follow.delta, variance=np.full(40, 1e9, np.float32))
     assert over_perturbations(follow, table, ["ridge"]).unexplained < 0.1
-    assert over_perturbations(unsure, table, ["ridge"], [follow]).unexplained > 0.9
+    assert over_perturbations(unsure, table, ["ridge"], follow).unexplained > 0.9
 
 
 def test_two_perturbations_are_too_few_to_choose_from():

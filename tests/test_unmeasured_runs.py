@@ -1,6 +1,7 @@
 """Runs on a screen with vectors and contexts: what is simulated of perturbations and contexts that nobody measured."""
 
 import json
+from dataclasses import asdict
 
 import anndata as ad
 import numpy as np
@@ -13,7 +14,12 @@ from screens import adata_of, counts
 
 from gensim.autoencoder.shares import log_decoded_share
 from gensim.cli import main
+from gensim.data.splits import Role
+from gensim.perturbations.choose_regression import choose_regressions
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.simulator import Simulator
+from gensim.training.run_folder import IN_LATENTS, REGRESSIONS, CellIndex, RunFolder
 from gensim.types import Condition
 
 GENES = ["A", "B", "C", "D", "E", "F"]
@@ -63,6 +69,27 @@ def test_an_unmeasured_perturbation_does_what_those_like_it_do(without_c):
     change = moved - controls
     assert change[0] > 0.4
     assert change[5] < 0.3 * change[0]
+
+
+def test_regressions_are_judged_in_latents_and_on_genes_by_cells_that_are_not_held_out(without_c):
+    run = RunFolder(without_c / "run")
+    index, codebook = CellIndex.load(run.prepared / "cells.safetensors"), Codebook.load(run.prepared)
+    counted = np.asarray(ad.read_h5ad(without_c / "screen.h5ad").X)
+    x = np.log1p(counted / counted.sum(axis=1, keepdims=True) * 1e4).astype(np.float32)
+    contexts = codebook.likeness.contexts.table
+    simulating = MeanEffects.load(run.prepared / IN_LATENTS)
+    for effects, roles in ((codebook.effects, [Role.TRAIN]), (simulating, [Role.TRAIN, Role.VALIDATION])):
+        rows = np.flatnonzero(np.isin(index.role, roles))
+        genes = fit_mean_effects(lambda of: x[of], index.condition_of, index.conditions, rows)
+        assert genes.conditions == effects.conditions
+        expected = choose_regressions(effects, codebook.table, contexts, judged_also_on=genes).perturbations
+        assert expected.spaces == 2
+        if effects is codebook.effects:
+            assert codebook.likeness.perturbations.regression == expected.regression
+        else:
+            found = run.read_json(run.prepared / REGRESSIONS)["latents"]["perturbations"]
+            assert found["regression"] == asdict(expected.regression)
+            assert found["unexplained"] == pytest.approx(expected.unexplained, rel=1e-4)
 
 
 def test_simulated_cells_say_how_far_they_are_from_what_was_measured(without_c):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gensim.metrics.results import REGRESSIONS
 from gensim.perturbations.choose_regression import Chosen, choose_regressions
@@ -46,28 +47,44 @@ def regression_rows(
     return rows
 
 
-def preferred(rows: Mapping[str, Regressed], condition: Condition) -> str:
-    """The row that training conditions choose for a condition that was not measured: the regression that leaves least
-    unexplained of contexts, where the same perturbations were measured in another one, else of perturbations.
+def preferred(rows: Mapping[str, Regressed], condition: Condition) -> str | None:
+    """The row that training conditions choose for a condition: the regression that leaves least unexplained of
+    perturbations, where one of the condition's was not measured alone, else of contexts, where these were measured in
+    others only. None where no regression is asked: all rows are the same there.
 
     This is known before the cells of the condition are; which row comes nearest to these, is not.
     """
+    (effects, *_) = (regressed.effects for regressed in rows.values())
+    asked = _asked(effects, condition)
+    if asked is None:
+        return None
 
     def unexplained(row: str) -> float:
-        regressed = rows[row]
-        elsewhere = any(c.perturbations == condition.perturbations for c in regressed.effects.conditions)
-        judged = regressed.chosen.contexts if elsewhere else regressed.chosen.perturbations
+        judged = getattr(rows[row].chosen, asked)
         return 1.0 if judged is None or judged.unexplained is None else judged.unexplained
 
     return min(rows, key=unexplained)
 
 
+def _asked(effects: MeanEffects, condition: Condition) -> Literal["perturbations", "contexts"] | None:
+    """What of a condition was not measured; see `MeasuredConditions.weights`."""
+    if condition.changes_nothing:
+        return None
+    contexts: dict[tuple[str, ...], set[tuple[tuple[str, str], ...]]] = {}
+    for known in effects.conditions:
+        contexts.setdefault(known.perturbations, set()).add(known.context)
+    members = [(name,) for name in condition.perturbations]
+    parts = [condition.perturbations] if condition.perturbations in contexts else members
+    if any(part not in contexts for part in parts):
+        return "perturbations"
+    return "contexts" if any(condition.context not in contexts[part] for part in parts) else None
+
+
 def in_words(rows: Mapping[str, Regressed], conditions: Iterable[Condition]) -> list[str]:
     """What the regressions are, and which of them training conditions choose for those that were not measured."""
     lines = [f"{row}: {line}" for row, regressed in rows.items() for line in regressed.chosen.in_words()]
-    measured = {c for regressed in rows.values() for c in regressed.effects.conditions}
-    if rows:
-        times = Counter(preferred(rows, c) for c in conditions if c not in measured)
+    times = Counter(row for row in (preferred(rows, c) for c in conditions if rows) if row is not None)
+    if times:
         chosen = ", ".join(f"{row} for {n} of {times.total()} conditions" for row, n in times.most_common())
         lines.append(f"of these regressions, training conditions choose {chosen}")
     return lines

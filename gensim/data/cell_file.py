@@ -37,10 +37,12 @@ class CellFile:
         DataError: no such file, not an AnnData, no such layer, or a gene or a cell name occurs twice.
     """
 
+    _turning = Lock()
+
     def __init__(self, path: str | Path, layer: str | None = None) -> None:
         self.path = Path(path)
         self.where = f"file {str(path)!r}" + (f", layer {layer!r}" if layer is not None else "")
-        self._lock, self._turned = Lock(), None
+        self._turned: sparse.csr_matrix | None = None
         with self._open() as root:
             self._matrix = self._find_matrix(root, layer)
             self.obs: pd.DataFrame = self._frame(root, "obs")
@@ -117,7 +119,7 @@ class CellFile:
 
     def _by_rows(self) -> sparse.csr_matrix:
         """A matrix stored by columns, whole; of several threads the first reads it, and the others wait."""
-        with self._lock:
+        with self._turning:
             if self._turned is None:
                 with self._open() as root:
                     self._turned = sparse.csr_matrix(read_elem(root[self._matrix]).astype(np.float32))

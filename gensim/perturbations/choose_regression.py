@@ -31,18 +31,25 @@ MOST_WORK = 1e8
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A regression, and the share of the squared length of left-out effects that it leaves unexplained; None where
-    there was too little to choose from."""
+    """A regression, and how it was judged.
+
+    Args:
+        unexplained: share of the squared length of left-out effects that it leaves; None where there was too little to
+            choose from.
+        spaces: of which that share is the average.
+    """
 
     regression: Regression
     unexplained: float | None
+    spaces: int = 1
 
     def in_words(self, of: str) -> str:
         if self.unexplained is None:
             return f"unmeasured {of}: {self.regression}; there are too few to choose by"
+        average = ", on average over latents and genes" if self.spaces > 1 else ""
         return (
             f"unmeasured {of}: {self.regression}; it leaves {self.unexplained:.0%} of the effects of left-out {of} "
-            "unexplained (no effect: 100%)"
+            f"unexplained{average} (no effect: 100%)"
         )
 
 
@@ -82,12 +89,17 @@ def choose_regressions(
     contexts: VectorTable | None,
     kinds: Sequence[Kind] = KINDS,
     *,
-    on_genes: MeanEffects | None = None,
+    judged_also_on: MeanEffects | None = None,
 ) -> Chosen:
     """What predicts best of the effects of training conditions, see `over_perturbations` and `over_contexts`; in a time
-    course of what they do beyond development."""
+    course of what they do beyond development.
+
+    Args:
+        effects: that the regression will be of.
+        judged_also_on: the same in another space, where a choice over perturbations has to be good too.
+    """
+    also = None if judged_also_on is None else judged_also_on.beyond_development()
     effects = effects.beyond_development()
-    also = () if on_genes is None else (on_genes.beyond_development(),)
     return Chosen(
         None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds, also),
         None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
@@ -130,7 +142,10 @@ class _Setting(NamedTuple):
 
 
 def over_perturbations(
-    effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS, also: Sequence[MeanEffects] = ()
+    effects: MeanEffects,
+    table: VectorTable,
+    kinds: Sequence[Kind] = KINDS,
+    judged_also_on: MeanEffects | None = None,
 ) -> Judged:
     """The regression that predicts best, leaving one perturbation out after another with all its conditions.
 
@@ -139,8 +154,8 @@ def over_perturbations(
 
     Args:
         effects: of the training conditions. table: has vectors of their perturbations. kinds: to choose from.
-        also: the same effects in other spaces, in which the weights are used too; shares that are left unexplained are
-            averaged over the spaces.
+        judged_also_on: the effects of the same conditions in another space. Weights stay those of the first, and the
+            shares that they leave unexplained are averaged over both; a space without any effect does not count.
     """
     alone = np.array(single_perturbations(effects.conditions))
     if len(alone) < FEWEST:
@@ -155,8 +170,9 @@ def over_perturbations(
     def at(context: tuple[tuple[str, str], ...], dose: float | None, time: float | None) -> Callable[[str], Condition]:
         return lambda name: Condition((name,), context, dose, time)
 
-    spaces = [[_setting(space, x, names, at(*place)) for place in places] for space in (effects, *also)]
-    return _best(spaces, effects, kinds, len(table.parts))
+    spaces = [effects] if judged_also_on is None else [effects, judged_also_on]
+    settings = [[_setting(space, x, names, at(*place)) for place in places] for space in spaces]
+    return _best(settings, effects, kinds, len(table.parts))
 
 
 def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
@@ -203,16 +219,17 @@ def _setting(
     conditions = [condition_of(name) for name in names]
     row = {condition: k for k, condition in enumerate(effects.conditions)}
     here = np.array([condition in row for condition in conditions])
-    before = effects if effects.plain is None else MeanEffects(effects.conditions, effects.plain)
-    used = {s: _stacked(e.shift(c) for c in conditions) for s, e in ((True, effects), (False, before))}
-    plain = used[False]
+    shrunk = plain = _stacked(effects.shift(c) for c in conditions)
+    if effects.plain is not None:
+        before = MeanEffects(effects.conditions, effects.plain)
+        plain = _stacked(before.shift(c) for c in conditions)
     variances = effects.variances
     v = np.array([variances.get(c, 0.0) if h else _typical(variances) for c, h in zip(conditions, here, strict=True)])
     counts = here / (1 + v)
     return _Setting(
         x=x,
-        gram={s: y @ y.T for s, y in used.items()},
-        cross={s: plain @ y.T for s, y in used.items()},
+        gram={True: shrunk @ shrunk.T, False: plain @ plain.T},
+        cross={True: plain @ shrunk.T, False: plain @ plain.T},
         v=v,
         counts=counts,
         size=float(counts @ np.square(plain).sum(axis=1)),
@@ -231,17 +248,17 @@ def _typical(variances: dict[Condition, float]) -> float:
 def _best(spaces: Sequence[Sequence[_Setting]], effects: MeanEffects, kinds: Sequence[Kind], n_sources: int) -> Judged:
     """By the average over spaces; weights are those of the first, and `effects` are those of the first."""
     best, least = Regression("mean", shrunk=True), np.inf
+    judged = [settings for settings in spaces if sum(setting.size for setting in settings) > 0]
     for regression in candidates(kinds, n_sources):
         weights = [setting.left_out(regression) for setting in spaces[0]]
         for shrunk in (True,) if effects.plain is None else (True, False):
-            error = float(np.mean([_share_unexplained(settings, weights, shrunk) for settings in spaces]))
+            error = sum(_share_unexplained(settings, weights, shrunk) for settings in judged)
             if error < least:
                 best, least = replace(regression, shrunk=shrunk), error
-    return Judged(best, least)
+    return Judged(best, least / len(judged) if judged else 1.0, max(1, len(judged)))
 
 
 def _share_unexplained(settings: Sequence[_Setting], weights: Sequence[Float64Array], shrunk: bool) -> float:
-    """Of the squared length of the effects; 1 where there are none."""
-    size = sum(setting.size for setting in settings)
-    error = sum(s.unexplained(w, shrunk) for s, w in zip(settings, weights, strict=True))
-    return error / size if size > 0 else 1.0
+    """Of the squared length of the effects."""
+    errors = [setting.unexplained(w, shrunk) for setting, w in zip(settings, weights, strict=True)]
+    return sum(errors) / sum(setting.size for setting in settings)

@@ -32,8 +32,8 @@ class Novelty:
 
     Args:
         distance: of the perturbations and of the context to their nearest measured ones, the larger of both, in units
-            of the median distance of measured ones to their nearest neighbours; 0 where all are measured; NaN where no
-            vectors tell.
+            of the median distance of measured ones to their nearest neighbours; 0 where all are measured, or vectors do
+            not tell them from measured ones; NaN where no vectors tell.
         reasons: for levels beyond measured.
     """
 
@@ -138,7 +138,7 @@ class _Distances:
         distances = cdist(self._vectors.of([name]), self._vectors.x)[0]
         i = int(distances.argmin())
         if distances[i] <= SAME:
-            return 0.0, False, f"nearest: {self._in_words(self._names[i])}, of the same vector"
+            return 0.0, False, f"nearest: {self._in_words(self._names[i])}, whose vector is the same to it"
         if not len(self._nearest):
             return math.nan, True, "nothing tells what it is like"
         unit, usual = float(np.median(self._nearest)), float(np.quantile(self._nearest, USUAL))

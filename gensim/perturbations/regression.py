@@ -23,6 +23,8 @@ KINDS: tuple[Kind, ...] = ("mean", "nearest", "ridge", "kernel_ridge")
 NEIGHBOURS = (1, 2, 3, 5, 10, 20)
 NOISE = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 REACH = (0.25, 0.5, 1.0, 2.0)
+ROUNDING = 1e-6
+"""Of the length of vectors, below which they differ by nothing else."""
 INTERCEPT_VARIANCE = 100.0
 """In units of the variance of effects: as good as free."""
 
@@ -110,9 +112,9 @@ class MeasuredVectors:
         for part in self._parts:
             rows, known = self._read(names, part)
             centre = rows[known].mean(axis=0) if known.any() else np.zeros(rows.shape[1])
-            length = math.sqrt(float(np.square(rows[known] - centre).sum(axis=1).mean())) if known.any() else 0.0
+            spread, size = _length(rows[known] - centre), _length(rows[known])
             self._centres.append(centre)
-            self._scales.append(1 / length / math.sqrt(len(self._parts)) if length > 0 else 1.0)
+            self._scales.append(1 / spread / math.sqrt(len(self._parts)) if spread > ROUNDING * size else 1.0)
         self.x = self.of(names)
 
     def of(self, names: Sequence[str]) -> Float64Array:
@@ -130,6 +132,11 @@ class MeasuredVectors:
         if self._unit:
             x /= np.linalg.norm(x, axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
         return x, known
+
+
+def _length(rows: Float64Array) -> float:
+    """Root mean square of the lengths of (n, F) vectors; 0 where there are none."""
+    return math.sqrt(float(np.square(rows).sum(axis=1).mean())) if len(rows) else 0.0
 
 
 class Weights:

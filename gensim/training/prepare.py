@@ -147,7 +147,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         vocabulary = (training, config.data.context_columns, batches, vectors)
         judging = in_latents(rows[Role.TRAIN])
         judging_genes = None if vectors.is_one_hot else of_genes(rows[Role.TRAIN])
-        chosen = choose_regressions(judging, vectors, contexts, on_genes=judging_genes)
+        chosen = choose_regressions(judging, vectors, contexts, judged_also_on=judging_genes)
         Codebook.fit(*vocabulary, judging, of_training.penetrance, chosen.likeness(vectors, contexts)).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
         simulating = in_latents(not_held_out)
@@ -166,7 +166,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         on_genes.save(folder / place)
         simulating_genes = of_genes(not_held_out)
         simulating_genes.save(folder / IN_GENES)
-        chosen = choose_regressions(simulating, vectors, contexts, on_genes=simulating_genes)
+        chosen = choose_regressions(simulating, vectors, contexts, judged_also_on=simulating_genes)
         between_contexts = None if chosen.contexts is None else over_contexts(on_genes, contexts)
         regressions = {"latents": chosen, "genes": replace(chosen, contexts=between_contexts)}
         write_json(folder / REGRESSIONS, {where: asdict(found) for where, found in regressions.items()})
