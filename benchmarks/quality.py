@@ -113,11 +113,14 @@ def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float |
 
 
 def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
-    """condition -> row -> metric -> value, of the energy distances and the effect."""
-    keys = [metric.key for metric in DEFAULT if metric.key.startswith("energy_distance")] + ["l2_delta"]
+    """condition -> row -> metric -> value, of energy distances, the effect, and what a linear classifier tells apart."""
+    keys = [metric.key for metric in DEFAULT if metric.key.startswith("energy_distance")]
+    keys += ["l2_delta", "c2st_auc_logistic"]
     rows = [row for row in ROWS if any(name == row for name, _ in evaluation.group("all").averages)]
     return {
-        r.condition.label: {row: {key: r.measurements[row, key].value for key in keys} for row in rows}
+        r.condition.label: {
+            row: {key: r.measurements[row, key].value for key in keys if (row, key) in r.measurements} for row in rows
+        }
         for r in evaluation.results
     }
 

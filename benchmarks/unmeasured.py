@@ -5,7 +5,8 @@ as `quality.py` does, once per seed, and pools the held-out conditions of a seed
 
     score = sum (no change - row) / sum (no change - replicate)
 
-of energy distances, and of the L2 distance of effects. `random vectors` is the model with vectors that know nothing,
+of energy distances, and of the L2 distance of effects. Beside these the average AUC of a linear classifier that tells
+simulated from real cells, of which 0.5 is best. `random vectors` is the model with vectors that know nothing,
 drawn by seed; the regressions beside it have the informative ones. `chosen regression` is, condition by condition, the
 one of them that left-out training conditions choose.
 """
@@ -37,7 +38,9 @@ from gensim.seeding import numpy_generator
 from gensim.simulator import Simulator
 from gensim.training.run_folder import IN_GENES, RunFolder
 
-METRICS = ("energy_distance_pca", "energy_distance_genes", "l2_delta")
+SCORED = ("energy_distance_pca", "energy_distance_genes", "l2_delta")
+AVERAGED = ("c2st_auc_logistic",)
+METRICS = (*SCORED, *AVERAGED)
 MEASURED = [metric for metric in CATALOGUE if metric.key in METRICS]
 RANDOM = "model, random vectors"
 CHOSEN = "chosen regression"
@@ -299,13 +302,14 @@ def lead(per_seed: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
 
 
 def pooled(found: dict[str, dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
-    """row -> metric -> score over all conditions together; None where a condition has no value."""
+    """row -> metric -> score over all conditions together, or average; None where a condition has no value."""
     scores: dict[str, dict[str, float | None]] = {}
     for row, conditions in found.items():
         if row in (NO_CHANGE, REPLICATE):
             continue
-        scores[row] = {}
-        for metric in METRICS:
+        averaged = {metric: [found[row][c][metric] for c in conditions] for metric in AVERAGED}
+        scores[row] = {m: None if None in values else float(np.mean(values)) for m, values in averaged.items()}
+        for metric in SCORED:
             columns = [[found[name][c][metric] for c in conditions] for name in (NO_CHANGE, row, REPLICATE)]
             if any(value is None for column in columns for value in column):
                 scores[row][metric] = None
