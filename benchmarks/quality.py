@@ -113,7 +113,7 @@ def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float |
 
 
 def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
-    """condition -> row -> metric -> value, of energy distances, the effect, and what a linear classifier tells apart."""
+    """condition -> row -> metric -> value, of energy distances, the effect, and a linear classifier."""
     keys = [metric.key for metric in DEFAULT if metric.key.startswith("energy_distance")]
     keys += ["l2_delta", "c2st_auc_logistic"]
     rows = [row for row in ROWS if any(name == row for name, _ in evaluation.group("all").averages)]
