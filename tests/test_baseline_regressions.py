@@ -29,6 +29,11 @@ def test_perturbations_are_looked_at_where_one_was_not_measured_alone_and_contex
     assert preferred(rows, Condition(("a", "b"), Y)) == "ridge"
     assert preferred(rows, Condition(("c",), X)) == "nearest"
     assert preferred(rows, Condition(("a", "c"), Y)) == "nearest"
+    # A combination that was measured itself needs none of its members.
+    together = MeanEffects((*EFFECTS.conditions, Condition(("b", "c"), X)), np.ones((3, 2), np.float32))
+    known = {name: Regressed(together, regressed.chosen) for name, regressed in rows.items()}
+    assert preferred(known, Condition(("b", "c"), Y)) == "ridge"
+    assert preferred(known, Condition(("b", "c"), X, 2.0)) is None
 
 
 def test_where_all_rows_are_the_same_nothing_is_chosen():

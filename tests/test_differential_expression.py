@@ -104,6 +104,15 @@ def test_cells_differ_in_no_gene_from_themselves(n):
     assert not len(itself.differential_expression.significant)
 
 
+def test_cells_that_are_not_their_controls_are_tested():
+    cells = np.log1p(np.random.default_rng(7).poisson(1.0, (7, 30))).astype(np.float32)
+    larger = Side(cells + np.float32(9), cells, cells.mean(axis=0), cells)
+    np.testing.assert_allclose(
+        larger.rank_sum_p, [rank_sum_p((c + 9).tolist(), c.tolist()) for c in cells.T], rtol=1e-9
+    )
+    assert larger.rank_sum_p.max() < 0.01
+
+
 def test_overlap_by_hand():
     real = planted([0.01, 0.01, 0.049, 0.05, 0.9], [1, -2, 0.1, 9, 9])  # significant: genes 0, 1, 2
     # Predicted: 4, 1, 3, 0 by size; the first three hold gene 1 alone.

@@ -34,7 +34,7 @@ class Remembers(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, x):
-        raise NotImplementedError
+        raise NotImplementedError  # scikit-learn wants the method; an area under the curve is of probabilities
 
     def predict_proba(self, x):
         return np.stack([-x[:, 0], x[:, 0]], axis=1)
