@@ -13,7 +13,7 @@ ROWS = ("no_change", "replicate", "ridge", unmeasured.CHOSEN, "model")
 
 
 def of_seed(model: float) -> dict:
-    """Two conditions, with distances by row: no change 4 and 2, replicate 1 and 0, chosen 3 and 2; the AUC is a tenth."""
+    """Two conditions, with distances by row: no change 4 and 2, replicate 1 and 0, chosen 3 and 2; AUC is a tenth."""
     distances = dict(zip(ROWS, [(4.0, 2.0), (1.0, 0.0), (3.0, 2.0), (3.0, 2.0), (model, 1.0)], strict=True))
     values = {
         row: [dict.fromkeys(unmeasured.SCORED, d) | dict.fromkeys(unmeasured.AVERAGED, d / 10) for d in pair]
