@@ -9,7 +9,7 @@ from sklearn.gaussian_process.kernels import RBF
 
 from gensim.perturbations.choose_regression import over_contexts, over_perturbations
 from gensim.perturbations.dose_response import ALL_DOSES, DoseResponse
-from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.regression import (
     KINDS,
@@ -111,7 +111,9 @@ def test_left_out_weights_are_those_of_a_fit_without_the_row(regression):
     assert not np.diag(weights).any()
     for i in (0, N - 1):
         others = np.delete(np.arange(N), i)
-        if regression.kind == "mean":
+        if regression.kind == "none":
+            expected = np.zeros(N - 1)
+        elif regression.kind == "mean":
             expected = np.full(N - 1, 1 / (N - 1))
         elif regression.kind == "nearest":
             order = np.argsort(np.linalg.norm(x[others] - x[i], axis=1))
@@ -209,6 +211,38 @@ def test_the_share_left_unexplained_by_hand():
     # An effect of variance 2 counts a third: (9 + 2.25 + 20.25 / 3) of 1 + 4 + 36 / 3.
     noisy = MeanEffects(effects.conditions, plain, variance=np.array([0, 0, 2], np.float32))
     assert over_perturbations(noisy, TABLE, ["mean"]).unexplained == pytest.approx(18 / 17)
+    # Controls whose mean has variance 0.5: each prediction's weights sum to 1, so that each error is 2 x 0.5 too small.
+    noise = np.array([[0, 0.5]] * 3, np.float32)
+    common = MeanEffects(effects.conditions, plain, noise=noise)
+    assert over_perturbations(common, TABLE, ["mean"]).unexplained == pytest.approx(34.5 / 41)
+    both = MeanEffects(effects.conditions, plain / 2, plain, noise=noise)
+    assert over_perturbations(both, TABLE, ["mean"]).unexplained == pytest.approx(30.125 / 41)
+
+
+def cells_without_effect(seed: int, n_perturbations: int = 12, n_cells: int = 40) -> MeanEffects:
+    """Of perturbations that do nothing, with as many control cells as each has cells."""
+    rng = np.random.default_rng(seed)
+    conditions = [Condition(()), *(Condition((name,)) for name in NAMES[:n_perturbations])]
+    cells = rng.normal(size=(len(conditions) * n_cells, 50)).astype(np.float32)
+    of = np.repeat(np.arange(len(conditions)), n_cells)
+    return fit_mean_effects(lambda rows: cells[rows], of, conditions, np.arange(len(cells)))
+
+
+def test_the_error_that_all_have_of_their_controls_is_not_explained():
+    """Effects that are noise, half of it the controls', would be half explained by their mean, which is the controls'.
+
+    Against other controls the mean of the others adds 1 and 1 / 11 to a squared length of 2.
+    """
+    found = [over_perturbations(cells_without_effect(seed), TABLE, ["mean"]).unexplained for seed in range(40)]
+    assert np.mean(found) == pytest.approx((2 + 1 + 1 / 11) / 2, rel=0.02)
+    assert min(over_perturbations(cells_without_effect(seed), TABLE).unexplained for seed in range(5)) > 0.9
+
+
+def test_contexts_have_controls_of_their_own():
+    """Nothing is shared where each effect is measured against other cells."""
+    common, table = in_two_contexts(8, 1.0)
+    noisy = replace(common, noise=np.full((len(common.conditions), 2), 0.5, np.float32))
+    assert over_contexts(noisy, table, ["mean"]) == over_contexts(common, table, ["mean"])
 
 
 def test_spaces_count_alike_and_the_weights_are_those_of_the_first():

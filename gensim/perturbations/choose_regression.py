@@ -96,13 +96,13 @@ def choose_regressions(
 
     Args:
         effects: that the regression will be of.
-        judged_also_on: the same in another space, where a choice over perturbations has to be good too.
+        judged_also_on: the same in another space, where the choice has to be good too.
     """
     also = None if judged_also_on is None else judged_also_on.beyond_development()
     effects = effects.beyond_development()
     return Chosen(
         None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds, also),
-        None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
+        None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds, also),
         over_doses(effects),
     )
 
@@ -121,6 +121,8 @@ class _Setting(NamedTuple):
         v: (n,) variances, see `Regression`.
         counts: (n,) weight of each plain effect in the judgement; 0 where it was not measured here.
         size: weighed squared length of the plain effects.
+        shared: by `Regression.shrunk` (n, n) squared length of the error that each effect has in common with the one
+            that a prediction is made of, because both are differences from the same control cells.
     """
 
     x: Views
@@ -129,14 +131,20 @@ class _Setting(NamedTuple):
     v: Float64Array
     counts: Float64Array
     size: float
+    shared: dict[bool, Float64Array]
 
     def left_out(self, regression: Regression) -> Float64Array:
         """(n, n) weights of each name in another one's effect; they do not depend on `Regression.shrunk`."""
         return left_out_weights(regression, self.x[regression.unit, regression.source], self.v)
 
     def unexplained(self, w: Float64Array, shrunk: bool) -> float:
-        """Weighed sum of |w Y - y|² over the measured effects y."""
-        gram, cross = self.gram[shrunk], self.cross[shrunk]
+        """Weighed sum of |w Y - y|² over the measured effects y, as it would be against other control cells.
+
+        The mean of the control cells has an error, and all effects of a context have it. A prediction made of them
+        seems to explain it in the one that was left out, and would be wrong by it anywhere else. The expectation of
+        |w Y - y|² is twice the error's part in w Y smaller than with controls of its own for y.
+        """
+        gram, cross = self.gram[shrunk], self.cross[shrunk] - self.shared[shrunk]
         errors = ((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1)
         return float(self.counts @ errors) + self.size
 
@@ -175,11 +183,16 @@ def over_perturbations(
     return _best(settings, effects, kinds, len(table.parts))
 
 
-def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
+def over_contexts(
+    effects: MeanEffects,
+    table: VectorTable,
+    kinds: Sequence[Kind] = KINDS,
+    judged_also_on: MeanEffects | None = None,
+) -> Judged:
     """The same for contexts: each left out, a perturbation, dose and time at a time, among the contexts that have it.
 
     Args:
-        effects: as above. table: vectors of contexts, named by the keys of their control conditions.
+        effects, judged_also_on: as above. table: vectors of contexts, named by the keys of their control conditions.
     """
     contexts: dict[tuple[tuple[str, ...], float | None, float | None], dict[str, Condition]] = {}
     for condition in (c for c in effects.conditions if not c.changes_nothing):
@@ -189,8 +202,13 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
     if sum(map(len, several)) < FEWEST_EFFECTS and max(map(len, several), default=0) < FEWEST:
         return Judged(Regression("mean"), None)
     chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
-    settings = [_setting(effects, _views(table, sorted(f)), sorted(f), f.__getitem__) for f in chosen]
-    return _best([settings], effects, kinds, len(table.parts))
+    spaces = [effects] if judged_also_on is None else [effects, judged_also_on]
+    views = [_views(table, sorted(found)) for found in chosen]
+    settings = [
+        [_setting(space, x, sorted(found), found.__getitem__) for found, x in zip(chosen, views, strict=True)]
+        for space in spaces
+    ]
+    return _best(settings, effects, kinds, len(table.parts))
 
 
 def over_doses(effects: MeanEffects) -> DoseResponse | None:
@@ -226,6 +244,13 @@ def _setting(
     variances = effects.variances
     v = np.array([variances.get(c, 0.0) if h else _typical(variances) for c, h in zip(conditions, here, strict=True)])
     counts = here / (1 + v)
+    # A shrunk effect holds so much of its error as of itself.
+    kept = (shrunk * plain).sum(axis=1) / np.square(plain).sum(axis=1).clip(np.finfo(float).tiny)
+    shared = np.zeros((len(names), len(names)))
+    if effects.noise is not None:
+        of_controls = np.array([effects.noise[row[c], 1] if h else 0.0 for c, h in zip(conditions, here, strict=True)])
+        controls = np.array([condition.control.key for condition in conditions])
+        shared = (controls[:, None] == controls) * of_controls
     return _Setting(
         x=x,
         gram={True: shrunk @ shrunk.T, False: plain @ plain.T},
@@ -233,6 +258,7 @@ def _setting(
         v=v,
         counts=counts,
         size=float(counts @ np.square(plain).sum(axis=1)),
+        shared={True: shared * kept, False: shared},
     )
 
 
@@ -247,7 +273,7 @@ def _typical(variances: dict[Condition, float]) -> float:
 
 def _best(spaces: Sequence[Sequence[_Setting]], effects: MeanEffects, kinds: Sequence[Kind], n_sources: int) -> Judged:
     """By the average over spaces; weights are those of the first, and `effects` are those of the first."""
-    best, least = Regression("mean", shrunk=True), np.inf
+    best, least = Regression("none", shrunk=True), np.inf
     judged = [settings for settings in spaces if sum(setting.size for setting in settings) > 0]
     for regression in candidates(kinds, n_sources):
         weights = [setting.left_out(regression) for setting in spaces[0]]

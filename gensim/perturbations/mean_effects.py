@@ -31,6 +31,8 @@ class MeanEffects:
         plain: (K, F) the same before they were shrunk; None where they were not.
         variance: (K,) float32 sum of the variances of the F plain effects, in units of the mean squared length of the
             effects behind them; None where it is not known.
+        noise: (K, 2) float32 summed variances of the F means of the perturbed and of their control cells; the latter is
+            an error that all effects of a context share. None where it is not known.
         likeness: what tells of other conditions.
     """
 
@@ -38,6 +40,7 @@ class MeanEffects:
     delta: FloatArray
     plain: FloatArray | None = None
     variance: FloatArray | None = None
+    noise: FloatArray | None = None
     likeness: Likeness = field(default_factory=Likeness, compare=False)
     _measured: MeasuredCourses = field(init=False, repr=False, compare=False)
     _shifts: dict[Condition, FloatArray] = field(init=False, repr=False, compare=False)
@@ -90,13 +93,21 @@ class MeanEffects:
         conditions = tuple(self.conditions[k] for k in kept)
         developed = [Condition((), condition.context, None, condition.time) for condition in conditions]
         less = np.stack([self.shift(condition) for condition in developed])
-        plain, variance = (None if a is None else a[kept] for a in (self.plain, self.variance))
+        plain, variance, noise = (None if a is None else a[kept] for a in (self.plain, self.variance, self.noise))
+        if noise is not None and self.noise is not None:
+            # What is taken from them takes the place of their controls, where it was measured.
+            of_less = [
+                self.noise[unperturbed[c], 0] if c in unperturbed else shared
+                for c, shared in zip(developed, noise[:, 1], strict=True)
+            ]
+            noise = np.stack([noise[:, 0], of_less], axis=1)
         return replace(
             self,
             conditions=conditions,
             delta=self.delta[kept] - less,
             plain=None if plain is None else plain - less,
             variance=variance,
+            noise=noise,
         )
 
     def informed(self, likeness: Likeness) -> "MeanEffects":
@@ -112,8 +123,9 @@ class MeanEffects:
         kept = [k for k, condition in enumerate(self.conditions) if condition.control != control]
         if not kept:
             return self
-        plain, variance = (None if a is None else a[kept] for a in (self.plain, self.variance))
-        return MeanEffects(tuple(self.conditions[k] for k in kept), self.delta[kept], plain, variance, self.likeness)
+        plain, variance, noise = (None if a is None else a[kept] for a in (self.plain, self.variance, self.noise))
+        conditions = tuple(self.conditions[k] for k in kept)
+        return MeanEffects(conditions, self.delta[kept], plain, variance, noise, self.likeness)
 
     @property
     def variances(self) -> dict[Condition, float]:
@@ -123,13 +135,13 @@ class MeanEffects:
         return dict(zip(self.conditions, self.variance.tolist(), strict=True))
 
     def save(self, path: Path) -> None:
-        arrays = {"delta": self.delta, "plain": self.plain, "variance": self.variance}
+        arrays = {"delta": self.delta, "plain": self.plain, "variance": self.variance, "noise": self.noise}
         save_by_condition(path, self.conditions, {name: a for name, a in arrays.items() if a is not None})
 
     @classmethod
     def load(cls, path: Path) -> "MeanEffects":
         conditions, arrays = load_by_condition(path)
-        return cls(conditions, arrays["delta"], arrays.get("plain"), arrays.get("variance"))
+        return cls(conditions, arrays["delta"], *(arrays.get(name) for name in ("plain", "variance", "noise")))
 
 
 Shrinkage = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -165,33 +177,37 @@ def fit_mean_effects(
     present = {conditions[k]: rows[condition_of[rows] == k] for k in np.unique(condition_of[rows])}
     perturbed = tuple(c for c in present if not c.is_control and c.control in present)
     controls = {control: _moments(read, present[control]) for control in {c.control for c in perturbed}}
-    plain, variance = [], []
+    plain, own, of_controls = [], [], []
     for condition in perturbed:
         treated, control = _moments(read, present[condition]), controls[condition.control]
-        own = steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n)
         plain.append(treated.mean - control.mean)
-        variance.append(own + control.variance_of_mean)
+        own.append(steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n))
+        of_controls.append(control.variance_of_mean)
     shape = (len(perturbed), read(rows[:1]).shape[1])
-    return measured_effects(perturbed, np.reshape(plain, shape), np.reshape(variance, shape), shrink)
+    return measured_effects(perturbed, *(np.reshape(a, shape) for a in (plain, own, of_controls)), shrink)
 
 
 def measured_effects(
     conditions: tuple[Condition, ...],
     plain: NDArray[np.float64],
-    variance: NDArray[np.float64],
+    own: NDArray[np.float64],
+    of_controls: NDArray[np.float64],
     shrink: Shrinkage | None,
 ) -> MeanEffects:
     """Effects as they were measured, and what is surely there of them.
 
     Args:
-        conditions: K perturbed conditions. plain, variance: (K, F) effects, and variances of these.
+        conditions: K perturbed conditions.
+        plain: (K, F) effects. own, of_controls: (K, F) variances of the means that they are differences of.
         shrink: see `fit_mean_effects`.
     """
-    noise, before = _relative(variance.sum(axis=1), plain), plain.astype(np.float32)
+    variance, before = own + of_controls, plain.astype(np.float32)
+    relative = _relative(variance.sum(axis=1), plain)
+    noise = np.stack([own.sum(axis=1), of_controls.sum(axis=1)], axis=1).astype(np.float32)
     if shrink is None:
-        return MeanEffects(conditions, before, variance=noise)
+        return MeanEffects(conditions, before, variance=relative, noise=noise)
     shrunk = [shrink(*measured) for measured in zip(plain, variance, strict=True)]
-    return MeanEffects(conditions, np.reshape(shrunk, plain.shape).astype(np.float32), before, noise)
+    return MeanEffects(conditions, np.reshape(shrunk, plain.shape).astype(np.float32), before, relative, noise)
 
 
 def _relative(noise: NDArray[np.float64], plain: NDArray[np.float64]) -> FloatArray:

@@ -84,9 +84,9 @@ class ObservedShares:
         """Of the perturbed conditions on the logarithms of shares, shrunk gene by gene, where controls were counted."""
         perturbed = tuple(c for c in self.conditions if not c.is_control and c.control in self)
         plain = [self.of(c).log_share - self.of(c.control).log_share for c in perturbed]
-        variance = [self.variance_of_effect(c) for c in perturbed]
+        own, of_controls = [self.variance_of(c) for c in perturbed], [self.of(c.control).variance for c in perturbed]
         shape = (len(perturbed), self.log_share.shape[1])
-        return measured_effects(perturbed, np.reshape(plain, shape), np.reshape(variance, shape), shrink_each)
+        return measured_effects(perturbed, *(np.reshape(a, shape) for a in (plain, own, of_controls)), shrink_each)
 
     def save(self, path: Path) -> None:
         arrays = {"n": self.n, "log_share": self.log_share, "variance": self.variance}

@@ -17,8 +17,8 @@ from scipy.spatial.distance import cdist
 from gensim.perturbations.vectors import VectorTable
 
 Float64Array = NDArray[np.float64]
-Kind = Literal["mean", "nearest", "ridge", "kernel_ridge"]
-KINDS: tuple[Kind, ...] = ("mean", "nearest", "ridge", "kernel_ridge")
+Kind = Literal["none", "mean", "nearest", "ridge", "kernel_ridge"]
+KINDS: tuple[Kind, ...] = ("none", "mean", "nearest", "ridge", "kernel_ridge")
 
 NEIGHBOURS = (1, 2, 3, 5, 10, 20)
 NOISE = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -33,6 +33,7 @@ INTERCEPT_VARIANCE = 100.0
 class Regression:
     """How the effect of what was not measured follows from what was, as weights of the latter.
 
+        none          no effect
         mean          all alike
         nearest       the k nearest alike, 0 for the others
         ridge         w = k(x, X) (k(X, X) + diag(noise + v))^-1,    k(x, y) = x · y
@@ -65,6 +66,8 @@ class Regression:
         vectors += "" if self.source is None else f" of table {self.source + 1}"
         around = "a mean of their own" if self.intercept else "no effect"
         match self.kind:
+            case "none":
+                return "no effect"
             case "mean":
                 return "mean of all"
             case "nearest":
@@ -80,8 +83,7 @@ class Regression:
 def candidates(kinds: Sequence[Kind] = KINDS, n_sources: int = 1) -> Iterator[Regression]:
     """What a choice is made from, of plain effects, simple ones first."""
     sources = [None, *range(n_sources)] if n_sources > 1 else [None]
-    if "mean" in kinds:
-        yield Regression("mean")
+    yield from (Regression(kind) for kind in ("none", "mean") if kind in kinds)
     for source, unit in product(sources, (True, False)):
         if "nearest" in kinds:
             yield from (Regression("nearest", unit, source=source, neighbours=k) for k in NEIGHBOURS)
@@ -163,6 +165,8 @@ class Weights:
         """(n, R) weights in the effects of other names."""
         x, n = self._vectors.of(names), len(self.measured)
         match self.regression.kind:
+            case "none":
+                return np.zeros((len(names), n))
             case "mean":
                 return np.full((len(names), n), 1 / n)
             case "nearest":
@@ -183,6 +187,8 @@ def left_out_weights(regression: Regression, x: Float64Array, v: Float64Array) -
     """
     n = len(x)
     match regression.kind:
+        case "none":
+            weights = np.zeros((n, n))
         case "mean":
             weights = np.full((n, n), 1 / (n - 1))
         case "nearest":
