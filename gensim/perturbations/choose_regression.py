@@ -96,13 +96,13 @@ def choose_regressions(
 
     Args:
         effects: that the regression will be of.
-        judged_also_on: the same in another space, where the choice has to be good too.
+        judged_also_on: the same in another space, where a choice over perturbations has to be good too.
     """
     also = None if judged_also_on is None else judged_also_on.beyond_development()
     effects = effects.beyond_development()
     return Chosen(
         None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds, also),
-        None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds, also),
+        None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
         over_doses(effects),
     )
 
@@ -183,16 +183,11 @@ def over_perturbations(
     return _best(settings, effects, kinds, len(table.parts))
 
 
-def over_contexts(
-    effects: MeanEffects,
-    table: VectorTable,
-    kinds: Sequence[Kind] = KINDS,
-    judged_also_on: MeanEffects | None = None,
-) -> Judged:
+def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind] = KINDS) -> Judged:
     """The same for contexts: each left out, a perturbation, dose and time at a time, among the contexts that have it.
 
     Args:
-        effects, judged_also_on: as above. table: vectors of contexts, named by the keys of their control conditions.
+        effects: as above. table: vectors of contexts, named by the keys of their control conditions.
     """
     contexts: dict[tuple[tuple[str, ...], float | None, float | None], dict[str, Condition]] = {}
     for condition in (c for c in effects.conditions if not c.changes_nothing):
@@ -202,13 +197,8 @@ def over_contexts(
     if sum(map(len, several)) < FEWEST_EFFECTS and max(map(len, several), default=0) < FEWEST:
         return Judged(Regression("mean"), None)
     chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
-    spaces = [effects] if judged_also_on is None else [effects, judged_also_on]
-    views = [_views(table, sorted(found)) for found in chosen]
-    settings = [
-        [_setting(space, x, sorted(found), found.__getitem__) for found, x in zip(chosen, views, strict=True)]
-        for space in spaces
-    ]
-    return _best(settings, effects, kinds, len(table.parts))
+    settings = [_setting(effects, _views(table, sorted(f)), sorted(f), f.__getitem__) for f in chosen]
+    return _best([settings], effects, kinds, len(table.parts))
 
 
 def over_doses(effects: MeanEffects) -> DoseResponse | None:

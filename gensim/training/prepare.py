@@ -146,8 +146,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         contexts = _context_vectors(latents, screen, rows[Role.TRAIN])
         vocabulary = (training, config.data.context_columns, batches, vectors)
         judging = in_latents(rows[Role.TRAIN])
-        nothing_to_tell = vectors.is_one_hot and len(contexts.names) < 2
-        judging_genes = None if nothing_to_tell else of_genes(rows[Role.TRAIN])
+        judging_genes = None if vectors.is_one_hot else of_genes(rows[Role.TRAIN])
         chosen = choose_regressions(judging, vectors, contexts, judged_also_on=judging_genes)
         Codebook.fit(*vocabulary, judging, of_training.penetrance, chosen.likeness(vectors, contexts)).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
