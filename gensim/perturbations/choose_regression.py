@@ -121,8 +121,8 @@ class _Setting(NamedTuple):
         v: (n,) variances, see `Regression`.
         counts: (n,) weight of each plain effect in the judgement; 0 where it was not measured here.
         size: weighed squared length of the plain effects.
-        shared: by `Regression.shrunk` (n, n) squared length of the error that each effect has in common with the one
-            that a prediction is made of, because both are differences from the same control cells.
+        shared: by `Regression.shrunk` (n,) squared length of the error that effects have in common because they are
+            differences from the same control cells; 0 where each has controls of its own.
     """
 
     x: Views
@@ -138,14 +138,14 @@ class _Setting(NamedTuple):
         return left_out_weights(regression, self.x[regression.unit, regression.source], self.v)
 
     def unexplained(self, w: Float64Array, shrunk: bool) -> float:
-        """Weighed sum of |w Y - y|² over the measured effects y, as it would be against other control cells.
+        """Weighed sum of |w Y - y|² over the measured effects y, as it would be if y had control cells of its own.
 
-        The mean of the control cells has an error, and all effects of a context have it. A prediction made of them
-        seems to explain it in the one that was left out, and would be wrong by it anywhere else. The expectation of
-        |w Y - y|² is twice the error's part in w Y smaller than with controls of its own for y.
+        The mean of control cells has an error that is in all effects of the context. A prediction made of them seems to
+        explain it in the one that was left out, and is wrong by it for any other cells. With e the error and s = sum(w)
+        the prediction holds -s e, the effect -e, so that |w Y - y|² is expected to be 2 s |e|² too small.
         """
-        gram, cross = self.gram[shrunk], self.cross[shrunk] - self.shared[shrunk]
-        errors = ((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1)
+        gram, cross = self.gram[shrunk], self.cross[shrunk]
+        errors = ((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1) + 2 * w @ self.shared[shrunk]
         return float(self.counts @ errors) + self.size
 
 
@@ -234,13 +234,11 @@ def _setting(
     variances = effects.variances
     v = np.array([variances.get(c, 0.0) if h else _typical(variances) for c, h in zip(conditions, here, strict=True)])
     counts = here / (1 + v)
+    shared = np.zeros(len(names))
+    if effects.noise is not None and len({condition.control for condition in conditions}) == 1:
+        shared[here] = effects.noise[[row[c] for c, h in zip(conditions, here, strict=True) if h], 1]
     # A shrunk effect holds so much of its error as of itself.
     kept = (shrunk * plain).sum(axis=1) / np.square(plain).sum(axis=1).clip(np.finfo(float).tiny)
-    shared = np.zeros((len(names), len(names)))
-    if effects.noise is not None:
-        of_controls = np.array([effects.noise[row[c], 1] if h else 0.0 for c, h in zip(conditions, here, strict=True)])
-        controls = np.array([condition.control.key for condition in conditions])
-        shared = (controls[:, None] == controls) * of_controls
     return _Setting(
         x=x,
         gram={True: shrunk @ shrunk.T, False: plain @ plain.T},

@@ -141,7 +141,7 @@ class MeanEffects:
     @classmethod
     def load(cls, path: Path) -> "MeanEffects":
         conditions, arrays = load_by_condition(path)
-        return cls(conditions, arrays["delta"], *(arrays.get(name) for name in ("plain", "variance", "noise")))
+        return cls(conditions, arrays["delta"], arrays.get("plain"), arrays.get("variance"), arrays.get("noise"))
 
 
 Shrinkage = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -184,7 +184,8 @@ def fit_mean_effects(
         own.append(steadied(treated.variance_of_mean, treated.n, control.variance_of_mean, control.n))
         of_controls.append(control.variance_of_mean)
     shape = (len(perturbed), read(rows[:1]).shape[1])
-    return measured_effects(perturbed, *(np.reshape(a, shape) for a in (plain, own, of_controls)), shrink)
+    noise = np.reshape(own, shape), np.reshape(of_controls, shape)
+    return measured_effects(perturbed, np.reshape(plain, shape), *noise, shrink)
 
 
 def measured_effects(

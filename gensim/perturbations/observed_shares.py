@@ -86,7 +86,8 @@ class ObservedShares:
         plain = [self.of(c).log_share - self.of(c.control).log_share for c in perturbed]
         own, of_controls = [self.variance_of(c) for c in perturbed], [self.of(c.control).variance for c in perturbed]
         shape = (len(perturbed), self.log_share.shape[1])
-        return measured_effects(perturbed, *(np.reshape(a, shape) for a in (plain, own, of_controls)), shrink_each)
+        noise = np.reshape(own, shape), np.reshape(of_controls, shape)
+        return measured_effects(perturbed, np.reshape(plain, shape), *noise, shrink_each)
 
     def save(self, path: Path) -> None:
         arrays = {"n": self.n, "log_share": self.log_share, "variance": self.variance}
