@@ -17,6 +17,9 @@ from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
+TOWARDS_REGRESSION = 1 / 3
+"""How far the mean of a condition that was not measured is brought to what a regression on genes expects (decision 19).
+"""
 GRID_TOLERANCE = 1e-2
 """Counts, and the same share of a hundred of them: what float32 logarithms lose."""
 
@@ -79,7 +82,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
-        """(G,) what has to be known of a condition before any of its cells is made.
+        """(..., G) what has to be known of a condition before any of its cells is made.
 
         Args:
             first: makes the first of its cells, which takes a while, and is for those that have to look at them.
@@ -91,7 +94,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
-        """Cells, given (n, G) what is known of each one's population."""
+        """Cells, given (n, ..., G) what is known of each one's population."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +106,15 @@ class LogDecoder(Decoder):
 
         x = decode(z_1) + [x_control - decode(z_control)] + guidance outside
 
-    Cells below 0 are cut off with their mean kept; counts are the neighbours of that on the grid of the control cell.
+    The mean of a condition that was not measured is told twice, by moved latents with what is outside them, and by a
+    regression on genes; it is brought a third of the way from the former to the latter. Cells below 0 are cut off with
+    their mean kept; counts are the neighbours of that on the grid of the control cell.
     Control conditions, and dose 0, come out as the control cells themselves.
 
     Args:
         autoencoder: whose `decode` may be negative.
         outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
+        on_genes: mean effects on log1p CP10k, with the regression that tells them of other conditions; None likewise.
         guidance: how much of them a cell gets; the transport guides the latents itself.
         has_counts: whether the screen is of counts. If not, one count is the smallest value of the control cell, where
             all its values are multiples of that; a cell of other values is left as it is.
@@ -117,12 +123,13 @@ class LogDecoder(Decoder):
 
     autoencoder: Autoencoder
     outside: MeanEffects | None
+    on_genes: MeanEffects | None
     guidance: float
     has_counts: bool
     measures_all: bool
 
     def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "LogDecoder":
-        return replace(self, outside=_knowing(self.outside, vectors))
+        return replace(self, outside=_knowing(self.outside, vectors), on_genes=_knowing(self.on_genes, vectors))
 
     def moved(self, cells: MovedCells) -> torch.Tensor:
         """(n, G) log1p CP10k, below 0 where the effect leads there."""
@@ -132,12 +139,26 @@ class LogDecoder(Decoder):
             x = x + self.guidance * cells.effects(self.outside)
         return torch.where(cells.are_controls, cells.x_control, x)
 
-    def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:  # noqa: ARG002
-        return offsets_to_nonnegative(self.moved(first()))
+    @torch.no_grad()
+    def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
+        """(2, G): what cells that respond get more, on average over all; then what is taken off where cells are cut."""
+        cells = first()
+        moved = self.moved(cells)
+        more = torch.zeros_like(moved[0])
+        if self.on_genes is not None and not (condition.changes_nothing or condition in self.on_genes.conditions):
+            told = torch.from_numpy(self.guidance * self.on_genes.shift(condition)).to(moved.device)
+            expected = (cells.x_control.mean(dim=0) + told).clamp_min(0)
+            more = TOWARDS_REGRESSION * (expected - moved.mean(dim=0).clamp_min(0))
+        return torch.stack([more, offsets_to_nonnegative(moved + self._in_responders(cells, more))])
+
+    def _in_responders(self, cells: MovedCells, more: torch.Tensor) -> torch.Tensor:
+        """(n, G) what each cell gets of (G,) or (n, G)."""
+        return more * torch.from_numpy(cells.response).to(more.device)[:, None]
 
     @torch.no_grad()
     def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
-        x = (self.moved(cells) - population).clamp_min(0).cpu().numpy()
+        more, cut = population.unbind(dim=1)
+        x = (self.moved(cells) + self._in_responders(cells, more) - cut).clamp_min(0).cpu().numpy()
         if self.has_counts:
             refuse_beyond_integers(cells, cells.library_size, np.expm1(x.max(axis=1)) * cells.library_size / CP10K)
             return counted(draw_counts(x, cells.library_size, draw("counts")), cells.library_size, self.measures_all)

@@ -33,6 +33,7 @@ from gensim.store import CellStore
 from gensim.store_schema import StoreSchema
 from gensim.training.checkpoint import load_weights
 from gensim.training.run_folder import (
+    IN_GENES,
     IN_LATENTS,
     IN_SIMULATION,
     ON_LIBRARY_SIZE,
@@ -219,6 +220,7 @@ class Simulator:
             "codebook.json",
             IN_SIMULATION,
             IN_LATENTS,
+            IN_GENES,
             REGRESSIONS,
         )
         maybe = (
@@ -317,7 +319,8 @@ def _decoder(
     anchored = config.anchor != "none"
     if not isinstance(autoencoder, CountAutoencoder):
         outside = run.effects_on_genes(OUTSIDE_LATENTS, codebook) if anchored else None
-        return LogDecoder(autoencoder, outside, config.guidance, config.data.scale == "counts", measures_all)
+        on_genes = run.effects_on_expression(codebook) if anchored else None
+        return LogDecoder(autoencoder, outside, on_genes, config.guidance, config.data.scale == "counts", measures_all)
     gene_effects = share_effects = None
     if anchored and run.gene_effects.is_file():
         gene_effects, share_effects = known(run.gene_effects), run.effects_on_genes(ON_SHARES, codebook)

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.data.request import request_of
-from gensim.decoding import LogDecoder
+from gensim.decoding import LogDecoder, MovedCells
 from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
@@ -53,7 +53,7 @@ def engine(guidance: float = 1.0) -> Engine:
     effects = MeanEffects((A,), np.zeros((1, 1), np.float32))
     codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), effects, ALL_RESPOND)
     outside = MeanEffects((A,), np.array([[0.0, -0.5]], np.float32))
-    decoder = LogDecoder(autoencoder, outside, guidance, has_counts=False, measures_all=False)
+    decoder = LogDecoder(autoencoder, outside, None, guidance, has_counts=False, measures_all=False)
     return Engine(MoveByOne(), autoencoder, Euler(2), codebook, decoder, 0, torch.device("cpu"))
 
 
@@ -88,6 +88,53 @@ def test_guidance_holds_outside_the_latents_too():
     torch.testing.assert_close(guided - plain, torch.tensor([[0.0, -1.0]]))
 
 
+def towards(told: list[float], measured: Condition, guidance: float = 1.0) -> LogDecoder:
+    """A decoder that was told an effect of one condition on genes, and so of all others."""
+    return replace(log_decoder(guidance), on_genes=MeanEffects((measured,), np.array([told], np.float32)))
+
+
+def moved_cells() -> MovedCells:
+    plan = make_plan(request_of([A], [2]), two_controls(), seed=0)
+    return Inputs(engine(), plan, two_controls()).moved(np.arange(2), 4)
+
+
+@pytest.mark.parametrize(("guidance", "more"), [(1.0, [1 / 3, 0.5]), (3.0, [7 / 3, 1.5])])
+def test_an_unmeasured_mean_is_brought_a_third_of_the_way_to_the_regression_on_genes(guidance, more):
+    """Controls have the mean (3, 2) and are moved to (5, 1.5); with the effect (3, 1) they would be at (6, 3).
+
+    With guidance 3 they are moved to (5, 0.5), and would be at (12, 5). All cells are above 0 afterwards but one of
+    gene 1, which is cut with the mean kept.
+    """
+    decoder, cells = towards([3.0, 1.0], Condition(("B",)), guidance), moved_cells()
+    found = decoder.population(A, lambda: cells)
+    torch.testing.assert_close(found[0], torch.tensor(more))
+    moved = decoder.moved(cells)
+    kept = (moved + found[0] - found[1]).clamp_min(0)
+    torch.testing.assert_close(kept.mean(dim=0), moved.mean(dim=0) + torch.tensor(more))
+    # The control (5, 4) is on no grid of counts, so that nothing is drawn around what is expected.
+    decoded = decoder.decode(cells, found.expand(2, 2, 2), lambda _: np.zeros((2, 2), np.float32))
+    np.testing.assert_allclose(decoded.x[cells.source == 0], kept[cells.source == 0], atol=1e-5)
+
+
+def test_cells_that_escape_get_nothing_of_it():
+    """Gene 0 of the control (5, 4): a third more where all respond, two where half do, nothing where it escapes."""
+    decoder, cells = towards([3.0, 1.0], Condition(("B",))), moved_cells()
+    found = decoder.population(A, lambda: cells).expand(2, 2, 2)
+    first = cells.source == 0
+    for response, expected in ((1.0, 7 + 1 / 3), (2.0, 7 + 2 / 3), (0.0, 7.0)):
+        responding = replace(cells, response=np.where(first, response, 2 - response).astype(np.float32))
+        decoded = decoder.decode(responding, found, lambda _: np.zeros((2, 2), np.float32))
+        assert decoded.x[first, 0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_was_measured_stays_what_it_was():
+    cells = moved_cells()
+    for decoder, condition in ((towards([3.0, 1.0], A), A), (towards([3.0, 1.0], Condition(("B",))), CONTROL)):
+        found = decoder.population(condition, lambda: cells)
+        assert not found[0].any()
+        torch.testing.assert_close(found[1], log_decoder().population(condition, lambda: cells)[1])
+
+
 def test_cells_are_cut_off_at_0_with_their_mean_kept_and_drawn_as_counts():
     """Gene 1 has the mean 1.5 over (3.5, -0.5); (3, 0) has it, and no cell is below 0.
 
@@ -119,7 +166,7 @@ def test_a_decoder_that_does_not_look_at_cells_of_a_population_solves_no_cell_tw
     class Blind(LogDecoder):
         def population(self, condition, first):
             assert condition == A
-            return torch.zeros(2)
+            return torch.zeros(2, 2)
 
     looking = replace(engine(), solver=Counting(2))
     blind = replace(looking, decoder=Blind(*(getattr(log_decoder(), f.name) for f in fields(LogDecoder))))

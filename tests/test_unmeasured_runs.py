@@ -19,11 +19,12 @@ from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.simulator import Simulator
-from gensim.training.run_folder import IN_LATENTS, REGRESSIONS, CellIndex, RunFolder
+from gensim.training.run_folder import IN_GENES, IN_LATENTS, REGRESSIONS, CellIndex, RunFolder
 from gensim.types import Condition
 
 GENES = ["A", "B", "C", "D", "E", "F"]
 TYPES = ("x", "y", "z")
+C_IN_X = Condition(("C",), (("cell_type", "x"),))
 
 
 def run_with(folder, test, **sections):
@@ -90,6 +91,28 @@ def test_regressions_are_judged_in_latents_and_on_genes_by_cells_that_are_not_he
             found = run.read_json(run.prepared / REGRESSIONS)["latents"]["perturbations"]
             assert found["regression"] == asdict(expected.regression)
             assert found["unexplained"] == pytest.approx(expected.unexplained, rel=1e-4)
+
+
+def test_the_mean_on_genes_is_brought_to_the_regression_that_left_out_effects_on_genes_choose(without_c, monkeypatch):
+    run = RunFolder(without_c / "run")
+    simulator = Simulator.load(run.path, "cpu")
+    told, table = simulator.engine.decoder.on_genes, simulator.engine.codebook.table
+    contexts = simulator.engine.codebook.likeness.contexts.table
+    chosen = choose_regressions(MeanEffects.load(run.prepared / IN_GENES), table, contexts)
+    assert told.likeness.perturbations.regression == chosen.perturbations.regression
+    assert told.likeness.variance == told.variances
+    # All the way instead of none of it: cells have the mean that the regression expects.
+    x = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr("gensim.decoding.TOWARDS_REGRESSION", share)
+        request = pd.DataFrame({"perturbation": "C", "cell_type": ["x"], "n_cells": 64})
+        (chunk,) = Simulator.load(run.path, "cpu").simulate(request=request)
+        x[share] = chunk.x.mean(axis=0)
+    controls = simulator.held_back_controls
+    here = [controls.conditions[k].control == C_IN_X.control for k in controls.condition_of]
+    here &= np.array([controls.conditions[k].is_control for k in controls.condition_of])
+    expected = controls.log1p_cp10k()[here].toarray().mean(axis=0) + told.shift(C_IN_X)
+    assert np.abs(x[1.0] - expected).max() < 0.35 < np.abs(x[0.0] - expected).max()
 
 
 def test_simulated_cells_say_how_far_they_are_from_what_was_measured(without_c):

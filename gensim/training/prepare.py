@@ -169,6 +169,8 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         chosen = choose_regressions(simulating, vectors, contexts, judged_also_on=simulating_genes)
         between_contexts = None if chosen.contexts is None else over_contexts(on_genes, contexts)
         regressions = {"latents": chosen, "genes": replace(chosen, contexts=between_contexts)}
+        if not isinstance(autoencoder, CountAutoencoder):
+            regressions["expression"] = choose_regressions(simulating_genes, vectors, contexts)
         write_json(folder / REGRESSIONS, {where: asdict(found) for where, found in regressions.items()})
         for where, found in regressions.items() if config.anchor != "none" else []:
             for line in found.in_words():

@@ -25,7 +25,7 @@ from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
@@ -158,6 +158,11 @@ class RunFolder:
         if contexts is not None:
             contexts = replace(contexts, variance=effects.variances)
         return effects.informed(replace(codebook.likeness, contexts=contexts))
+
+    def effects_on_expression(self, codebook: Codebook) -> MeanEffects:
+        """Those on log1p CP10k, with what tells of other conditions by regressions that were chosen on these."""
+        effects = MeanEffects.load(self.prepared / IN_GENES)
+        return effects.informed(replace(self._told("expression", codebook), variance=effects.variances))
 
     def _told(self, space: str, codebook: Codebook) -> Likeness:
         judged = self.read_json(self.prepared / REGRESSIONS)[space]
