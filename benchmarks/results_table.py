@@ -14,6 +14,7 @@ from results_sections import (
     UNMEASURED_NOTE,
     ablation_section,
     counts_section,
+    decoded_section,
     metrics_section,
     sampling_section,
     training_section,
@@ -140,6 +141,8 @@ def long_tables(reports: list[dict]) -> str:
                 parts += unmeasured_section(report)
             case "counts":
                 parts += counts_section(report)
+            case "decoded":
+                parts += decoded_section(report)
             case name:
                 result = report.get("result", {})
                 parts += [f"## {name}", markdown(["what", "value"], [[k, str(v)] for k, v in result.items()], left=1)]
