@@ -106,9 +106,9 @@ class LogDecoder(Decoder):
 
         x = decode(z_1) + [x_control - decode(z_control)] + guidance outside
 
-    The mean of a condition that was not measured is told twice, by moved latents with what is outside them, and by a
-    regression on genes; it is brought a third of the way from the former to the latter. Cells below 0 are cut off with
-    their mean kept; counts are the neighbours of that on the grid of the control cell.
+    The mean of what was not measured in this context at any dose or time is told twice, by moved latents with what is
+    outside them, and by a regression on genes; it is brought a third of the way from the former to the latter. Cells
+    below 0 are cut off with their mean kept; counts are the neighbours of that on the grid of the control cell.
     Control conditions, and dose 0, come out as the control cells themselves.
 
     Args:
@@ -144,11 +144,13 @@ class LogDecoder(Decoder):
         """(2, G): what cells that respond get more, on average over all; then what is taken off where cells are cut."""
         cells = first()
         moved = self.moved(cells)
-        more = torch.zeros_like(moved[0])
-        if self.on_genes is not None and not (condition.changes_nothing or condition in self.on_genes.conditions):
+        mean, more = moved.mean(dim=0), torch.zeros_like(moved[0])
+        if self.on_genes is not None and not (condition.changes_nothing or self.on_genes.are_measured_here(condition)):
             told = torch.from_numpy(self.guidance * self.on_genes.shift(condition)).to(moved.device)
             expected = (cells.x_control.mean(dim=0) + told).clamp_min(0)
-            more = TOWARDS_REGRESSION * (expected - moved.mean(dim=0).clamp_min(0))
+            # Cells that are cut off have a mean of 0 where that of the moved ones is below.
+            wanted = torch.lerp(mean.clamp_min(0), expected, TOWARDS_REGRESSION)
+            more = torch.where(wanted > 0, wanted - mean, more)
         return torch.stack([more, offsets_to_nonnegative(moved + self._in_responders(cells, more))])
 
     def _in_responders(self, cells: MovedCells, more: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Effects at any time: between times, of what has no course, and of development, which nothing counts twice."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -98,6 +99,15 @@ def test_regressions_are_chosen_on_what_is_beyond_development():
     np.testing.assert_allclose(effects.delta, [[1, 0, 0], [0, 0, 1]])
     without = effects_of(conditions[:2], [1, 10], [0, 10])
     assert without.beyond_development() is without
+
+
+def test_beyond_development_the_developed_take_the_place_of_the_controls():
+    """At 24 hours they share the error of the unperturbed; at 48, where there are none, that of the controls."""
+    conditions = (at(24.0, "A"), at(24.0), at(48.0, "A"))
+    noise = np.array([[1, 9], [2, 9], [3, 9]], np.float32)
+    effects = replace(effects_of(conditions, [1, 10], [0, 10], [2, 10]), noise=noise).beyond_development()
+    assert effects.conditions == (conditions[0], conditions[2])
+    assert effects.noise.tolist() == [[1, 2], [3, 9]]
 
 
 def test_choosing_takes_nothing_from_time_0_or_dose_0():

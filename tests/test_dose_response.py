@@ -8,7 +8,14 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
 from gensim.perturbations.choose_regression import over_doses
-from gensim.perturbations.dose_response import ALL_DOSES, NUGGET, DoseResponse, choose_dose_response, groups_by_dose
+from gensim.perturbations.dose_response import (
+    ALL_DOSES,
+    NUGGET,
+    DoseResponse,
+    MeasuredDoses,
+    choose_dose_response,
+    groups_by_dose,
+)
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness
 from gensim.types import Condition
@@ -50,7 +57,7 @@ def test_weights_are_those_of_a_gaussian_process():
 @pytest.mark.parametrize(("half", "power"), [(0.3, 1.0), (3.0, 2.0), (3.0, 1.0)])
 def test_a_planted_response_is_found_and_predicts_other_doses(half, power):
     """The grid has four halves per decade, so that a half lies within 15 % of one of them."""
-    found = choose_dose_response([(DOSES, planted(half, power), SURE)])
+    found = choose_dose_response([MeasuredDoses(DOSES, planted(half, power), SURE)])
     assert found.power == power
     assert abs(np.log(found.half / half)) < 0.5
     for dose in (0.7, 2.0, 50.0):
@@ -62,11 +69,11 @@ def test_noisy_effects_count_less():
     """Two perturbations: one trusted, one with effects ten times as large that turn at another dose."""
     for v, low, high in ((1e12, 0.2, 0.45), (0.0, 3, 40)):
         groups = [(DOSES, planted(0.3, 1.0), SURE), (DOSES, 10 * planted(20.0, 1.0), np.full(5, v))]
-        assert low < choose_dose_response(groups).half < high
+        assert low < choose_dose_response([MeasuredDoses(*group) for group in groups]).half < high
 
 
 def test_two_doses_tell_nothing_and_half_lies_between_them():
-    found = choose_dose_response([(np.array([1.0, 100.0]), np.ones((2, 1)), np.zeros(2))])
+    found = choose_dose_response([MeasuredDoses(np.array([1.0, 100.0]), np.ones((2, 1)), np.zeros(2))])
     assert (found.half, found.power) == (pytest.approx(10.0), 1.0)
 
 
@@ -93,3 +100,20 @@ def test_mean_effects_between_doses():
 
 def test_no_doses_no_response():
     assert over_doses(MeanEffects((Condition(("A",), X),), np.ones((1, 1), np.float32))) is None
+
+
+def test_the_error_that_doses_have_of_their_controls_is_no_response():
+    """Effects that are one error at all doses, as large as it is known to be: the best is to expect next to nothing.
+
+    Without knowing of it, half of the effect would be far below all doses, which predicts the error everywhere.
+    """
+    error = np.repeat(FULL[None], len(DOSES), axis=0)
+    unknowing = choose_dose_response([MeasuredDoses(DOSES, error, SURE)])
+    knowing = choose_dose_response([MeasuredDoses(DOSES, error, SURE, shared=float(FULL @ FULL))])
+    told, told_of_it = (float(r.weights(DOSES[[0, 1, 2, 4]], SURE[:4], 5.0).sum()) for r in (unknowing, knowing))
+    assert told == pytest.approx(1, abs=0.05)
+    assert abs(told_of_it) < 0.6 * told
+    conditions = tuple(Condition(("A",), X, dose) for dose in DOSES.tolist())
+    noise = np.array([[0.0, FULL @ FULL]] * len(DOSES), np.float32)
+    effects = MeanEffects(conditions, error.astype(np.float32), noise=noise)
+    assert over_doses(effects) == knowing

@@ -112,3 +112,5 @@ def test_effects_are_differences_from_the_controls_of_the_context():
     # Counting alone: 1 / counts of either side, in units of what is left of the squared length without it.
     noise = (1 / (1000 * mu[0]) + 1 / (1000 * mu[1000])).sum()
     np.testing.assert_allclose(effects.variance, noise / np.log(2) ** 2, rtol=0.2)
+    assert effects.noise is not None
+    np.testing.assert_allclose(effects.noise[0], [(1 / (1000 * mu[k])).sum() for k in (1000, 0)], rtol=0.2)

@@ -219,23 +219,62 @@ def test_the_share_left_unexplained_by_hand():
     assert over_perturbations(both, TABLE, ["mean"]).unexplained == pytest.approx(30.125 / 41)
 
 
-def cells_without_effect(seed: int, n_perturbations: int = 12, n_cells: int = 40) -> MeanEffects:
-    """Of perturbations that do nothing, with as many control cells as each has cells."""
+def cells_without_effect(seed: int, n_controls: int = 40, doses: tuple[float | None, ...] = (None,)) -> MeanEffects:
+    """Of 12 perturbations that do nothing, 40 cells of each, by turns at the doses."""
     rng = np.random.default_rng(seed)
-    conditions = [Condition(()), *(Condition((name,)) for name in NAMES[:n_perturbations])]
-    cells = rng.normal(size=(len(conditions) * n_cells, 50)).astype(np.float32)
-    of = np.repeat(np.arange(len(conditions)), n_cells)
-    return fit_mean_effects(lambda rows: cells[rows], of, conditions, np.arange(len(cells)))
+    perturbed = [Condition((name,), (), doses[i % len(doses)]) for i, name in enumerate(NAMES)]
+    of = np.concatenate([np.zeros(n_controls, int), np.repeat(np.arange(1, N + 1), 40)])
+    cells = rng.normal(size=(len(of), 50)).astype(np.float32)
+    return fit_mean_effects(lambda rows: cells[rows], of, [Condition(()), *perturbed], np.arange(len(of)))
 
 
-def test_the_error_that_all_have_of_their_controls_is_not_explained():
+@pytest.mark.parametrize(("n_controls", "doses"), [(40, (None,)), (400, (None,)), (40, (1.0, 10.0))])
+def test_the_error_that_all_have_of_their_controls_is_not_explained(n_controls, doses):
     """Effects that are noise, half of it the controls', would be half explained by their mean, which is the controls'.
 
-    Against other controls the mean of the others adds 1 and 1 / 11 to a squared length of 2.
+    Against other controls the mean of the others adds e and 1 / 11 to a squared length of 1 + e, where the mean of the
+    controls has e times the variance of that of a perturbation. So it does where some were measured at another dose.
     """
-    found = [over_perturbations(cells_without_effect(seed), TABLE, ["mean"]).unexplained for seed in range(40)]
-    assert np.mean(found) == pytest.approx((2 + 1 + 1 / 11) / 2, rel=0.02)
-    assert min(over_perturbations(cells_without_effect(seed), TABLE).unexplained for seed in range(5)) > 0.9
+    e = 40 / n_controls
+    found = [over_perturbations(cells_without_effect(i, n_controls, doses), TABLE, ["mean"]) for i in range(40)]
+    expected = (1 + e + e + 1 / 11) / (1 + e)
+    assert np.mean([judged.unexplained for judged in found]) == pytest.approx(expected, rel=0.02)
+    chosen = [over_perturbations(cells_without_effect(i, n_controls, doses), TABLE).unexplained for i in range(5)]
+    assert min(chosen) > 0.9
+
+
+def test_no_effect_is_expected_where_nothing_tells_one():
+    assert str(Regression("none")) == "no effect"
+    assert not Weights(Regression("none"), TABLE, NAMES[:8], ZEROS[:8]).of(NAMES[8:]).any()
+    x, y, z = ((("line", c),) for c in "xyz")
+    table = VectorTable(tuple(Condition((), c).key for c in (x, y, z)), np.eye(3, dtype=np.float32), "contexts")
+    effects = MeanEffects(tuple(Condition(("a",), c) for c in (x, y)), np.ones((2, 1), np.float32))
+    one = MeanEffects(effects.conditions[:1], effects.delta[:1])
+    for known in (effects, one):
+        knowing = known.informed(Likeness(contexts=Predictor(Regression("none"), table)))
+        assert knowing.shift(Condition(("a",), z)).tolist() == [0]
+        assert knowing.are_borrowed(Condition(("a",), z)), "that nothing is expected was told by other contexts"
+        assert not knowing.are_borrowed(Condition(("a",), x))
+        assert knowing.are_measured_here(Condition(("a",), x, 3.0))
+        assert not knowing.are_measured_here(Condition(("a",), z))
+
+
+def test_shared_errors_are_those_of_the_same_controls():
+    """Half of what is expected at another dose is either dose's; what another context tells has errors of its own."""
+    x, y = ((("line", c),) for c in "xy")
+    conditions = (Condition(("a",), x, 1.0), Condition(("a",), x, 3.0), Condition(("b",), y, 1.0))
+    noise = np.array([[9, 1], [9, 3], [9, 5]], np.float32)
+    effects = MeanEffects(conditions, np.ones((3, 1), np.float32), noise=noise)
+    asked = [
+        (conditions[1], 3),
+        (Condition(("a",), x, 2.0), 2),
+        (Condition(("b",), x, 1.0), 0),
+        (Condition(("b",), y), 5),
+    ]
+    assert [effects.shared_error(condition) for condition, _ in asked] == [expected for _, expected in asked]
+    elsewhere = effects.without_context(Condition((), y))
+    assert elsewhere.noise.tolist() == noise[:2].tolist()
+    assert replace(effects, noise=None).shared_error(conditions[0]) == 0
 
 
 def test_contexts_have_controls_of_their_own():

@@ -13,8 +13,10 @@ from gensim.decoding import LogDecoder, MovedCells
 from gensim.errors import DataError
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
-from gensim.perturbations.vectors import one_hot_table
+from gensim.perturbations.regression import Regression
+from gensim.perturbations.vectors import VectorTable, one_hot_table
 from gensim.simulate import CELLS_PER_POPULATION, CELLS_PER_SOLVE, Controls, Engine, Inputs, make_plan
 from gensim.solvers.ode import Euler
 from gensim.transport.base import Transport
@@ -116,6 +118,18 @@ def test_an_unmeasured_mean_is_brought_a_third_of_the_way_to_the_regression_on_g
     np.testing.assert_allclose(decoded.x[cells.source == 0], kept[cells.source == 0], atol=1e-5)
 
 
+def test_a_mean_below_0_is_brought_up_from_0():
+    """Gene 1, moved to a mean of -3.5, would be cut off to 0, and a third of the way to 0.75 is 0.25."""
+    lowering = MeanEffects((A,), np.array([[0.0, -5.5]], np.float32))
+    cells = moved_cells()
+    for told, expected in ((-1.25, 0.25), (-9.0, 0.0)):
+        decoder = replace(towards([4.0, told], Condition(("B",))), outside=lowering)
+        found = decoder.population(A, lambda: cells)
+        assert decoder.moved(cells)[:, 1].mean() == -3.5
+        kept = (decoder.moved(cells) + found[0] - found[1]).clamp_min(0)
+        torch.testing.assert_close(kept.mean(dim=0), torch.tensor([5 + 2 / 3, expected]))
+
+
 def test_cells_that_escape_get_nothing_of_it():
     """Gene 0 of the control (5, 4): a third more where all respond, two where half do, nothing where it escapes."""
     decoder, cells = towards([3.0, 1.0], Condition(("B",))), moved_cells()
@@ -125,6 +139,19 @@ def test_cells_that_escape_get_nothing_of_it():
         responding = replace(cells, response=np.where(first, response, 2 - response).astype(np.float32))
         decoded = decoder.decode(responding, found, lambda _: np.zeros((2, 2), np.float32))
         assert decoded.x[first, 0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_further_context_is_told_of_to_the_regression_on_genes_too():
+    """Two contexts with opposite effects, of which the nearer one tells what a third does."""
+    x, y, z = (Condition(("A",), (("line", c),)) for c in "xyz")
+    vectors = np.array([[0.0], [1.0]], np.float32)
+    table = VectorTable((x.control.key, y.control.key), vectors, "contexts")
+    effects = MeanEffects((x, y), np.array([[1, 1], [-1, -1]], np.float32))
+    nearest = effects.informed(Likeness(contexts=Predictor(Regression("nearest"), table)))
+    decoder = replace(log_decoder(), on_genes=nearest)
+    for place, expected in ((0.1, [1, 1]), (0.9, [-1, -1])):
+        knowing = decoder.knowing_contexts({z.control.key: np.array([place], np.float32)})
+        assert knowing.on_genes.shift(z).tolist() == expected
 
 
 def test_what_was_measured_stays_what_it_was():

@@ -103,7 +103,7 @@ def predicted(
     delta = weights.of(names[len(effects.conditions) :]) @ effects.delta.astype(np.float64)
     everything = np.concatenate([effects.delta, delta.astype(np.float32)])
     conditions = (*effects.conditions, *unseen)
-    return replace(effects, conditions=conditions, delta=everything, plain=None, variance=None), regression
+    return replace(effects, conditions=conditions, delta=everything, plain=None, variance=None, noise=None), regression
 
 
 def _chosen(

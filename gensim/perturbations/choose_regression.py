@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gensim.perturbations.dose_response import DoseResponse, choose_dose_response, groups_by_dose
+from gensim.perturbations.dose_response import DoseResponse, MeasuredDoses, choose_dose_response, groups_by_dose
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
 from gensim.perturbations.regression import KINDS, Kind, MeasuredVectors, Regression, candidates, left_out_weights
@@ -213,7 +213,10 @@ def over_doses(effects: MeanEffects) -> DoseResponse | None:
     v[:] = [variances.get(c, 0.0) for c in effects.conditions]
     dose = np.array([c.dose or 0.0 for c in effects.conditions])
     chosen = [groups[i] for i in spread(np.arange(len(groups)), MOST_SETTINGS)]
-    return choose_dose_response([(dose[rows], plain[rows].astype(np.float64), v[rows]) for rows in chosen])
+    shared = np.zeros(len(dose)) if effects.noise is None else effects.noise[:, 1]
+    return choose_dose_response(
+        [MeasuredDoses(dose[rows], plain[rows].astype(np.float64), v[rows], float(shared[rows[0]])) for rows in chosen]
+    )
 
 
 def _views(table: VectorTable, names: Sequence[str]) -> Views:
@@ -235,8 +238,8 @@ def _setting(
     v = np.array([variances.get(c, 0.0) if h else _typical(variances) for c, h in zip(conditions, here, strict=True)])
     counts = here / (1 + v)
     shared = np.zeros(len(names))
-    if effects.noise is not None and len({condition.control for condition in conditions}) == 1:
-        shared[here] = effects.noise[[row[c] for c, h in zip(conditions, here, strict=True) if h], 1]
+    if len({condition.control for condition in conditions}) == 1:
+        shared[:] = [effects.shared_error(condition) for condition in conditions]
     # A shrunk effect holds so much of its error as of itself.
     kept = (shrunk * plain).sum(axis=1) / np.square(plain).sum(axis=1).clip(np.finfo(float).tiny)
     return _Setting(

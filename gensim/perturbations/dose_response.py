@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,21 +63,33 @@ class DoseResponse:
         return f"half of the effect at {self.half:.3g}, Hill coefficient {self.power:g}, reach {self.reach:g}"
 
 
-def choose_dose_response(
-    groups: Sequence[tuple[Float64Array, Float64Array, Float64Array]],
-) -> DoseResponse:
-    """The response that predicts best every dose of a group from the other doses of it.
+class MeasuredDoses(NamedTuple):
+    """Of the same perturbations in the same context.
 
     Args:
-        groups: of the same perturbations in the same context (n,) ascending doses above 0, (n, F) plain effects and
-            (n,) variances (see `Regression`), by which errors count in proportion to 1 / (1 + v). Groups of fewer than
-            three doses tell nothing; without any other, half of the effect is at the geometric mean of the doses.
+        doses: (n,) ascending, above 0.
+        effects: (n, F) plain effects.
+        v: (n,) variances (see `Regression`), by which errors count in proportion to 1 / (1 + v).
+        shared: squared length of the error that all of them have of the same control cells.
     """
-    doses = np.concatenate([of for of, _, _ in groups])
-    telling = [group for group in groups if len(group[0]) >= FEWEST_DOSES]
+
+    doses: Float64Array
+    effects: Float64Array
+    v: Float64Array
+    shared: float = 0.0
+
+
+def choose_dose_response(groups: Sequence[MeasuredDoses]) -> DoseResponse:
+    """The response that predicts best every dose of a group from the other doses of it.
+
+    Groups of fewer than three doses tell nothing; without any other, half of the effect is at the geometric mean of the
+    doses.
+    """
+    doses = np.concatenate([group.doses for group in groups])
+    telling = [group for group in groups if len(group.doses) >= FEWEST_DOSES]
     if not telling:
         return DoseResponse(float(np.exp(np.log(doses).mean())), 1.0, ALL_DOSES)
-    return min(_candidates(doses), key=lambda candidate: sum(_error(candidate, *group) for group in telling))
+    return min(_candidates(doses), key=lambda candidate: sum(_error(candidate, group) for group in telling))
 
 
 def _candidates(doses: Float64Array) -> Iterator[DoseResponse]:
@@ -85,13 +98,15 @@ def _candidates(doses: Float64Array) -> Iterator[DoseResponse]:
     yield from (DoseResponse(float(half), power, reach) for power, reach, half in product(POWERS, REACHES, halves))
 
 
-def _error(response: DoseResponse, doses: Float64Array, effects: Float64Array, v: Float64Array) -> float:
-    """Weighed sum of |predicted - measured|² over the doses of a group, each left out."""
+def _error(response: DoseResponse, group: MeasuredDoses) -> float:
+    """Weighed sum of |predicted - measured|² over the doses of a group, each left out, as it would be against control
+    cells of its own (see `gensim.perturbations.choose_regression`)."""
     error = 0.0
-    for i, dose in enumerate(doses.tolist()):
-        others = np.delete(np.arange(len(doses)), i)
-        predicted = response.weights(doses[others], v[others], dose) @ effects[others]
-        error += float(np.square(predicted - effects[i]).sum()) / (1 + v[i])
+    for i, dose in enumerate(group.doses.tolist()):
+        others = np.delete(np.arange(len(group.doses)), i)
+        weights = response.weights(group.doses[others], group.v[others], dose)
+        squared = float(np.square(weights @ group.effects[others] - group.effects[i]).sum())
+        error += (squared + 2 * float(weights.sum()) * group.shared) / (1 + group.v[i])
     return error
 
 

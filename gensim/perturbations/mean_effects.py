@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gensim.perturbations.condition_file import load_by_condition, save_by_condition
 from gensim.perturbations.courses import MeasuredCourses
-from gensim.perturbations.measured import Key, Likeness
+from gensim.perturbations.measured import Context, Key, Likeness
 from gensim.perturbations.shrinkage import steadied
 from gensim.perturbations.time_points import TimePoints
 from gensim.types import Condition, FloatArray, IntArray, blocks
@@ -44,9 +44,12 @@ class MeanEffects:
     likeness: Likeness = field(default_factory=Likeness, compare=False)
     _measured: MeasuredCourses = field(init=False, repr=False, compare=False)
     _shifts: dict[Condition, FloatArray] = field(init=False, repr=False, compare=False)
+    _places: frozenset[tuple[tuple[str, ...], Context]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shifts", {})
+        places = frozenset((condition.perturbations, condition.context) for condition in self.conditions)
+        object.__setattr__(self, "_places", places)
         object.__setattr__(self, "_measured", MeasuredCourses(self.conditions, self.likeness))
 
     def shift(self, condition: Condition) -> FloatArray:
@@ -66,8 +69,26 @@ class MeanEffects:
         return shift
 
     def are_borrowed(self, condition: Condition) -> bool:
-        """Whether some of what is expected of `condition` was measured in other contexts."""
-        return any(self.conditions[k].context != condition.context for k, _ in self._measured.weights(condition))
+        """Whether some of what is expected of `condition` was measured in other contexts, if only that nothing is."""
+        weights = self._measured.weights(condition)
+        if weights:
+            return any(self.conditions[k].context != condition.context for k, _ in weights)
+        elsewhere = any(perturbations == condition.perturbations for perturbations, _ in self._places)
+        return elsewhere and not self.are_measured_here(condition)
+
+    def are_measured_here(self, condition: Condition) -> bool:
+        """Whether these perturbations were measured in this context, at whatever dose or time."""
+        return (condition.perturbations, condition.context) in self._places
+
+    def shared_error(self, condition: Condition) -> float:
+        """Squared length of the error that what is expected of `condition` has in common with all that was measured
+        against the same control cells; 0 where it is not known."""
+        if self.noise is None:
+            return 0.0
+        weights = self._measured.weights(condition).items()
+        return sum(
+            w * float(self.noise[k, 1]) for (k, _), w in weights if self.conditions[k].control == condition.control
+        )
 
     def _sum(self, weights: dict[Key, float]) -> FloatArray:
         total = np.zeros(self.delta.shape[1])
@@ -95,7 +116,7 @@ class MeanEffects:
         less = np.stack([self.shift(condition) for condition in developed])
         plain, variance, noise = (None if a is None else a[kept] for a in (self.plain, self.variance, self.noise))
         if noise is not None and self.noise is not None:
-            # What is taken from them takes the place of their controls, where it was measured.
+            # What is taken from them takes the place of their controls where it was measured, as if it were not shrunk.
             of_less = [
                 self.noise[unperturbed[c], 0] if c in unperturbed else shared
                 for c, shared in zip(developed, noise[:, 1], strict=True)

@@ -144,6 +144,8 @@ class MeasuredConditions:
         dosed = {c: rows for c, rows in by_context.items() if condition.dose in {self.conditions[k].dose for k in rows}}
         elsewhere = {c: self._at_dose(rows, condition.dose) for c, rows in (dosed or by_context).items()}
         here, predictor = condition.control.key, self.likeness.contexts
+        if predictor is not None and predictor.regression.kind == "none":
+            return {}
         if predictor is None or len(elsewhere) < 2 or not predictor.table.has(here):
             return _sum([_times(1 / len(elsewhere), part) for part in elsewhere.values()])
         names = tuple(Condition((), context).key for context in elsewhere)
