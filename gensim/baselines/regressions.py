@@ -70,14 +70,11 @@ def _asked(effects: MeanEffects, condition: Condition) -> Literal["perturbations
     """What of a condition was not measured; see `MeasuredConditions.weights`."""
     if condition.changes_nothing:
         return None
-    contexts: dict[tuple[str, ...], set[tuple[tuple[str, str], ...]]] = {}
-    for known in effects.conditions:
-        contexts.setdefault(known.perturbations, set()).add(known.context)
-    members = [(name,) for name in condition.perturbations]
-    parts = [condition.perturbations] if condition.perturbations in contexts else members
-    if any(part not in contexts for part in parts):
+    members = [replace(condition, perturbations=(name,)) for name in condition.perturbations]
+    parts = [condition] if effects.are_measured(condition) else members
+    if not all(effects.are_measured(part) for part in parts):
         return "perturbations"
-    return "contexts" if any(condition.context not in contexts[part] for part in parts) else None
+    return None if all(effects.are_measured_here(part) for part in parts) else "contexts"
 
 
 def in_words(rows: Mapping[str, Regressed], conditions: Iterable[Condition]) -> list[str]:

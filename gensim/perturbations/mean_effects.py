@@ -44,12 +44,14 @@ class MeanEffects:
     likeness: Likeness = field(default_factory=Likeness, compare=False)
     _measured: MeasuredCourses = field(init=False, repr=False, compare=False)
     _shifts: dict[Condition, FloatArray] = field(init=False, repr=False, compare=False)
-    _places: frozenset[tuple[tuple[str, ...], Context]] = field(init=False, repr=False, compare=False)
+    _contexts: dict[tuple[str, ...], set[Context]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shifts", {})
-        places = frozenset((condition.perturbations, condition.context) for condition in self.conditions)
-        object.__setattr__(self, "_places", places)
+        contexts: dict[tuple[str, ...], set[Context]] = {}
+        for condition in self.conditions:
+            contexts.setdefault(condition.perturbations, set()).add(condition.context)
+        object.__setattr__(self, "_contexts", contexts)
         object.__setattr__(self, "_measured", MeasuredCourses(self.conditions, self.likeness))
 
     def shift(self, condition: Condition) -> FloatArray:
@@ -73,12 +75,15 @@ class MeanEffects:
         weights = self._measured.weights(condition)
         if weights:
             return any(self.conditions[k].context != condition.context for k, _ in weights)
-        elsewhere = any(perturbations == condition.perturbations for perturbations, _ in self._places)
-        return elsewhere and not self.are_measured_here(condition)
+        return self.are_measured(condition) and not self.are_measured_here(condition)
+
+    def are_measured(self, condition: Condition) -> bool:
+        """Whether these perturbations were measured together, in whatever context, at whatever dose or time."""
+        return condition.perturbations in self._contexts
 
     def are_measured_here(self, condition: Condition) -> bool:
-        """Whether these perturbations were measured in this context, at whatever dose or time."""
-        return (condition.perturbations, condition.context) in self._places
+        """Whether they were measured in this context, at whatever dose or time."""
+        return condition.context in self._contexts.get(condition.perturbations, ())
 
     def shared_error(self, condition: Condition) -> float:
         """Squared length of the error that what is expected of `condition` has in common with all that was measured
