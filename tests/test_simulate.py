@@ -141,6 +141,21 @@ def test_cells_that_escape_get_nothing_of_it():
         assert decoded.x[first, 0] == pytest.approx(expected, abs=1e-5)
 
 
+def test_cells_are_cut_where_responders_alone_were_moved_below_0():
+    """Gene 1: the control (1, 0) responds twice over, to -1, and (5, 4) stays at 4, with a mean of 1.5.
+
+    A third of the way to 0 is 1, by 1 less in the responder, which is cut off at 0, so that the other comes down to 2.
+    """
+    decoder, cells = towards([3.0, -9.0], Condition(("B",))), moved_cells()
+    half = replace(cells, response=np.where(cells.source == 0, 0, 2).astype(np.float32))
+    more, cut = decoder.population(A, lambda: half)
+    moved = decoder.moved(half)
+    kept = (moved + more * torch.from_numpy(half.response)[:, None] - cut).clamp_min(0)
+    assert float(cut[1]) > 0
+    torch.testing.assert_close(kept[:, 1].sort().values, torch.tensor([0.0, 2.0]))
+    torch.testing.assert_close(kept.mean(dim=0), moved.mean(dim=0) + more)
+
+
 def test_a_further_context_is_told_of_to_the_regression_on_genes_too():
     """Two contexts with opposite effects, of which the nearer one tells what a third does."""
     x, y, z = (Condition(("A",), (("line", c),)) for c in "xyz")

@@ -1,7 +1,8 @@
 """Runs on a screen with vectors and contexts: what is simulated of perturbations and contexts that nobody measured."""
 
 import json
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 
 import anndata as ad
 import numpy as np
@@ -19,6 +20,7 @@ from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.simulator import Simulator
+from gensim.training.checkpoint import save_weights
 from gensim.training.run_folder import IN_GENES, IN_LATENTS, REGRESSIONS, CellIndex, RunFolder
 from gensim.types import Condition
 
@@ -115,6 +117,31 @@ def test_the_mean_on_genes_is_brought_to_the_regression_that_left_out_effects_on
     expected = np.maximum(before + told.shift(C_IN_X), 0)
     off = {share: float(np.linalg.norm(mean - expected)) for share, mean in x.items()}
     assert off[1.0] < 0.3 < off[0.0]
+
+
+@pytest.mark.parametrize("file", [IN_GENES, REGRESSIONS])
+def test_cells_are_those_of_what_they_were_told_of_genes(without_c, tmp_path, file):
+    """A store is not gone on with when the effects on genes, or the regressions of these, have become others."""
+    run = RunFolder(shutil.copytree(without_c / "run", tmp_path / "run"))
+    before = Simulator.load(run.path, "cpu").weights_digest
+    path = run.prepared / file
+    if file == REGRESSIONS:
+        path.write_text(path.read_text().replace('"expression"', ' "expression"'))
+    else:
+        effects = MeanEffects.load(path)
+        replace(effects, delta=effects.delta + 1).save(path)
+    assert Simulator.load(run.path, "cpu").weights_digest != before
+
+
+def test_without_an_anchor_no_regression_is_followed(without_c, tmp_path):
+    run = RunFolder(shutil.copytree(without_c / "run", tmp_path / "run"))
+    config = run.config()
+    assert Simulator.load(run.path, "cpu").engine.decoder.on_genes is not None
+    transport = Simulator.load(run.path, "cpu").engine.transport
+    run.write_config(config.model_copy(update={"anchor": "none"}))
+    save_weights(run.best, transport.inner)
+    decoder = Simulator.load(run.path, "cpu").engine.decoder
+    assert (decoder.on_genes, decoder.outside) == (None, None)
 
 
 def test_simulated_cells_say_how_far_they_are_from_what_was_measured(without_c):
