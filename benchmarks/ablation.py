@@ -60,7 +60,7 @@ from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import digest
 from gensim.simulator import Simulator
 from gensim.training.prepare import Parts, prepare
-from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, RunFolder
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, RunFolder, read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -301,7 +301,7 @@ def scored(run: RunFolder, inputs: Callable[[ArrayCells], EvaluationInputs], dev
     x, condition_of = (np.concatenate([getattr(chunk, of) for chunk in chunks]) for of in ("x", "condition"))
     prediction = ArrayCells(simulator.genes, simulation.plan.conditions, condition_of, x)
     evaluation = evaluate(inputs(prediction), simulator.config.seed, **SCORING)
-    training = run.read_json(run.summary)
+    training = read_json(run.summary)
     return {
         "values": points(table(evaluation, "averages")),
         "scores": points(table(evaluation, "scores")),
@@ -309,7 +309,7 @@ def scored(run: RunFolder, inputs: Callable[[ArrayCells], EvaluationInputs], dev
         "n_cells": len(x),
         "step_kept": training["best_step"],
         "steps": training["step"],
-        "split_digest": run.read_json(run.path / "split.json")["digest"],
+        "split_digest": read_json(run.path / "split.json")["digest"],
         "seconds": {
             "train": round(training["seconds"], 1),
             "sample": round(sampled - began, 1),

@@ -18,7 +18,7 @@ from summary_table import show
 from gensim.config import load_config
 from gensim.data.simulated_screen import SimulatedScreen
 from gensim.jobs import train
-from gensim.training.run_folder import RunFolder
+from gensim.training.run_folder import RunFolder, read_json
 
 N_GENES = 300
 CONTROLS_PER_CELL = 5
@@ -80,7 +80,7 @@ def decoded(
         screens.screen(cells_per_condition=n_cells, n_controls=CONTROLS_PER_CELL * n_cells).write_h5ad(screen)
         resolved = load_config(config, [*overrides, f"run={folder}/run", f"data.path={screen}"])
         run = RunFolder(train(resolved, device=device))
-        found = run.read_json(run.prepared / "reconstruction.json")["decoded"]
+        found = read_json(run.prepared / "reconstruction.json")["decoded"]
     return {kind: found.get(kind, {}).get(METRIC) for kind in ROWS}
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
+from gensim.autoencoder.likelihoods import CountDistribution
 from gensim.autoencoder.shares import SimulatedShares, log_decoded_share
 from gensim.count_grid import draw_counts
 from gensim.errors import DataError
@@ -17,9 +18,10 @@ from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
-TOWARDS_REGRESSION = 1 / 3
-"""How far the mean of a condition that was not measured is brought to what a regression on genes expects (decision 19).
-"""
+SECANT, SECANT_STEPS, FLATTEST = 0.02, 5, 1e-4
+"""First step of secants for an effect on logarithms, their number, and the slope at which a gene hardly answers."""
+MOST_RAISED = 3.0
+"""Natural logarithm of what a mean may be multiplied by for that: rare genes would go far for nothing."""
 GRID_TOLERANCE = 1e-2
 """Counts, and the same share of a hundred of them: what float32 logarithms lose."""
 
@@ -89,6 +91,11 @@ class Decoder(ABC):
         """
 
     @abstractmethod
+    def mean_effect(self, cells: MovedCells) -> torch.Tensor:
+        """(G,) how far the mean log1p CP10k of cells of one condition is from that of their control cells, by what was
+        learned in training; a regression on genes is not asked. Only latents and library sizes are looked at."""
+
+    @abstractmethod
     def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Decoder":
         """The same decoder, told of further contexts (see `Likeness`)."""
 
@@ -107,14 +114,15 @@ class LogDecoder(Decoder):
         x = decode(z_1) + [x_control - decode(z_control)] + guidance outside
 
     The mean of what was not measured in this context at any dose or time is told twice, by moved latents with what is
-    outside them, and by a regression on genes; it is brought a third of the way from the former to the latter. Cells
-    below 0 are cut off with their mean kept; counts are the neighbours of that on the grid of the control cell.
+    outside them, and by a regression on genes; it is brought some of the way from the former to the latter. Cells below
+    0 are cut off with their mean kept; counts are the neighbours of that on the grid of the control cell.
     Control conditions, and dose 0, come out as the control cells themselves.
 
     Args:
         autoencoder: whose `decode` may be negative.
         outside: mean effects on what the latents do not hold; None where nothing is owed to mean effects.
         on_genes: mean effects on log1p CP10k, with the regression that tells them of other conditions; None likewise.
+        gate: how far the mean is brought to what these say.
         guidance: how much of them a cell gets; the transport guides the latents itself.
         has_counts: whether the screen is of counts. If not, one count is the smallest value of the control cell, where
             all its values are multiples of that; a cell of other values is left as it is.
@@ -124,6 +132,7 @@ class LogDecoder(Decoder):
     autoencoder: Autoencoder
     outside: MeanEffects | None
     on_genes: MeanEffects | None
+    gate: float
     guidance: float
     has_counts: bool
     measures_all: bool
@@ -133,11 +142,16 @@ class LogDecoder(Decoder):
 
     def moved(self, cells: MovedCells) -> torch.Tensor:
         """(n, G) log1p CP10k, below 0 where the effect leads there."""
-        carried_over = cells.x_control - self.autoencoder.decode(cells.z_control)
-        x = self.autoencoder.decode(cells.z_1) + carried_over
-        if self.outside is not None:
-            x = x + self.guidance * cells.effects(self.outside)
-        return torch.where(cells.are_controls, cells.x_control, x)
+        return torch.where(cells.are_controls, cells.x_control, cells.x_control + self._effect(cells))
+
+    def _effect(self, cells: MovedCells) -> torch.Tensor:
+        """(n, G) of the condition on each cell."""
+        effect = self.autoencoder.decode(cells.z_1) - self.autoencoder.decode(cells.z_control)
+        return effect if self.outside is None else effect + self.guidance * cells.effects(self.outside)
+
+    @torch.no_grad()
+    def mean_effect(self, cells: MovedCells) -> torch.Tensor:
+        return self._effect(cells).mean(dim=0)
 
     @torch.no_grad()
     def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
@@ -145,11 +159,8 @@ class LogDecoder(Decoder):
         cells = first()
         moved = self.moved(cells)
         mean, more = moved.mean(dim=0), torch.zeros_like(moved[0])
-        if self.on_genes is not None and not (condition.changes_nothing or self.on_genes.are_measured_here(condition)):
-            told = torch.from_numpy(self.guidance * self.on_genes.shift(condition)).to(moved.device)
-            expected = (cells.x_control.mean(dim=0) + told).clamp_min(0)
-            # Cells that are cut off have a mean of 0 where that of the moved ones is below.
-            wanted = torch.lerp(mean.clamp_min(0), expected, TOWARDS_REGRESSION)
+        if self.on_genes is not None and is_gated(self.on_genes, condition):
+            wanted = gated_mean(mean, cells, self.guidance * self.on_genes.shift(condition), self.gate)
             more = torch.where(wanted > 0, wanted - mean, more)
         return torch.stack([more, offsets_to_nonnegative(moved + self._in_responders(cells, more))])
 
@@ -184,12 +195,15 @@ class CountDecoder(Decoder):
 
     The effect is what was found to be missing in training. In another context, latents that are moved alike decode to
     other effects: where what is known was measured there, it is what brings the shares of all counts from where the
-    latents lead them to where they are expected.
+    latents lead them to where they are expected. Then the mean logarithms of what was not measured in this context are
+    brought some of the way to what a regression expects of these, as in `LogDecoder`.
 
     Args:
         gene_effects: of conditions on the logarithms of means, beyond what the latents say; None for none.
         share_effects: of conditions on the logarithms of the shares of all counts; None where there are no
             `gene_effects`.
+        on_genes: of conditions on log1p CP10k, with the regression that tells them of others; None likewise.
+        gate: how far mean logarithms are brought to what these say.
         theta_effects: of conditions on the logarithms of inverse dispersions; None for none.
         library_effects: of conditions on the logarithm of the library size; None: that of the control cell stays.
         guidance: how much of the effects on genes a cell gets; the transport guides the latents itself.
@@ -202,6 +216,8 @@ class CountDecoder(Decoder):
     autoencoder: CountAutoencoder
     gene_effects: MeanEffects | None
     share_effects: MeanEffects | None
+    on_genes: MeanEffects | None
+    gate: float
     theta_effects: MeanEffects | None
     library_effects: MeanEffects | None
     guidance: float
@@ -213,6 +229,7 @@ class CountDecoder(Decoder):
             self,
             gene_effects=_knowing(self.gene_effects, vectors),
             share_effects=_knowing(self.share_effects, vectors),
+            on_genes=_knowing(self.on_genes, vectors),
             theta_effects=_knowing(self.theta_effects, vectors),
             library_effects=_knowing(self.library_effects, vectors),
         )
@@ -220,6 +237,20 @@ class CountDecoder(Decoder):
     @torch.no_grad()
     def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
         """(G,) effect on the logarithms of means, the mean over cells."""
+        if self.on_genes is None or self.gate == 0 or not is_gated(self.on_genes, condition):
+            return self._learned(condition, first)
+        cells = first()
+        effect = self._learned(condition, lambda: cells)
+        mean = cells.x_control.mean(dim=0) + self._mean_effect(cells, effect)
+        wanted = gated_mean(mean, cells, self.guidance * self.on_genes.shift(condition), self.gate)
+
+        def gained(effect: torch.Tensor) -> torch.Tensor:
+            return self._mean_effect(cells, effect)
+
+        return raised_to(gained, effect, wanted - cells.x_control.mean(dim=0))
+
+    def _learned(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
+        """(G,) effect that training found, or that is expected from other contexts."""
         effects, expected = self.gene_effects, self.share_effects
         if effects is None or expected is None:
             effect = np.zeros(len(self.autoencoder.log_theta), dtype=np.float32)
@@ -229,6 +260,16 @@ class CountDecoder(Decoder):
             effect = self.guidance * effects.shift(condition)
         return torch.from_numpy(effect).to(self.autoencoder.device)
 
+    @torch.no_grad()
+    def mean_effect(self, cells: MovedCells) -> torch.Tensor:
+        return self._mean_effect(cells, self._learned(cells.conditions[int(cells.condition[0])], lambda: cells))
+
+    def _mean_effect(self, cells: MovedCells, effect: torch.Tensor) -> torch.Tensor:
+        """(G,) of (G,) on the logarithms of means."""
+        own, (after, sizes) = self._own_size(cells), self._moved(cells, effect)
+        before = self.autoencoder.distribution(cells.z_control, own).mean_log1p(CP10K / own)
+        return (after.mean_log1p(CP10K / sizes) - before).mean(dim=0)
+
     def _missing(self, expected: FloatArray, cells: MovedCells) -> FloatArray:
         """(G,) of what is expected of the logarithms of the cells' shares."""
         sizes, before, after = cells.library_size, cells.z_control.cpu().numpy(), cells.z_1.cpu().numpy()
@@ -236,16 +277,22 @@ class CountDecoder(Decoder):
         by_latents = simulated.logarithm - log_decoded_share(self.autoencoder, before, sizes)
         return simulated.over_all_cells(expected - by_latents).astype(np.float32)
 
+    def _own_size(self, cells: MovedCells) -> torch.Tensor:
+        """(n, 1) library sizes of the control cells."""
+        return torch.from_numpy(cells.library_size).to(cells.z_1.device)[:, None]
+
+    def _moved(self, cells: MovedCells, effect: torch.Tensor) -> tuple[CountDistribution, torch.Tensor]:
+        """Counts of the cells, by (G,) or (n, G) mean effects of their populations, and their (n, 1) library sizes."""
+        sizes = self._own_size(cells)
+        if self.library_effects is not None:
+            sizes = sizes * cells.effects(self.library_effects).exp()
+        in_responders = effect * torch.from_numpy(cells.response).to(sizes.device)[:, None]
+        theta = None if self.theta_effects is None else cells.effects(self.theta_effects)
+        return self.autoencoder.distribution(cells.z_1, sizes, in_responders, theta), sizes
+
     @torch.no_grad()
     def decode(self, cells: MovedCells, population: torch.Tensor, draw: Draw) -> DecodedCells:
-        own = torch.from_numpy(cells.library_size).to(cells.z_1.device)[:, None]
-        sizes = own if self.library_effects is None else own * cells.effects(self.library_effects).exp()
-        moved = self.autoencoder.distribution(
-            cells.z_1,
-            sizes,
-            population * torch.from_numpy(cells.response).to(own.device)[:, None],
-            None if self.theta_effects is None else cells.effects(self.theta_effects),
-        )
+        own, (moved, sizes) = self._own_size(cells), self._moved(cells, population)
         if self.carried:
             before = self.autoencoder.distribution(cells.z_control, own)
             x = moved.at_quantiles(*before.quantiles_of(cells.counts, draw("quantiles")))
@@ -258,6 +305,35 @@ class CountDecoder(Decoder):
         library_size = sizes[:, 0].cpu().numpy()
         refuse_beyond_integers(cells, library_size, x.max(axis=1))
         return counted(x.astype(np.int64), library_size, self.measures_all)
+
+
+def is_gated(on_genes: MeanEffects, condition: Condition) -> bool:
+    """Whether a condition was not measured in its context at any dose or time, so that its mean is told twice."""
+    return not (condition.changes_nothing or on_genes.are_measured_here(condition))
+
+
+def gated_mean(mean: torch.Tensor, cells: MovedCells, told: FloatArray, gate: float) -> torch.Tensor:
+    """(G,) mean log1p CP10k, some of the way from that of moved cells to that of their control cells with an effect
+    that is told. Either is 0 where it would be below, as cells are cut off there."""
+    expected = cells.x_control.mean(dim=0) + torch.from_numpy(told).to(mean.device)
+    return torch.lerp(mean.clamp_min(0), expected.clamp_min(0), gate)
+
+
+def raised_to(
+    gained: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
+    """(G,) x near `start` for which the (G,) `gained(x)` is `wanted`, gene by gene, where `gained` rises (secants)."""
+    x, value = start, gained(start)
+    nearby = x + SECANT
+    slope = (gained(nearby) - value) / SECANT
+    for _ in range(SECANT_STEPS):
+        step = ((wanted - value) / slope.clamp_min(FLATTEST)).clamp(-1, 1)
+        stepped = (x + step).clamp(start - MOST_RAISED, start + MOST_RAISED)
+        found = gained(stepped)
+        moved = (stepped - x).abs() > FLATTEST
+        slope = torch.where(moved, (found - value) / torch.where(moved, stepped - x, 1), slope)
+        x, value = stepped, found
+    return x
 
 
 def _knowing(effects: MeanEffects | None, vectors: Mapping[str, FloatArray]) -> MeanEffects | None:

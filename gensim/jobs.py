@@ -14,7 +14,8 @@ from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
 from accelerate.state import AcceleratorState
 
 from gensim import build
-from gensim.atomic import atomic_path, write_json
+from gensim.after_training import measure_trained
+from gensim.atomic import write_json
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.baselines.regressions import in_words, regression_rows
 from gensim.config import Config
@@ -28,19 +29,16 @@ from gensim.metrics.results import Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.observed_shares import ObservedShares
 from gensim.scoring import Asked, Known, not_trained_on, score, write
 from gensim.simulator import Simulator
 from gensim.solvers.base import Solver
 from gensim.store import CellStore
-from gensim.training.calibration import calibrate
-from gensim.training.checkpoint import load_weights
 from gensim.training.loop import Trainer
 from gensim.training.prepare import Parts, prepare
 from gensim.training.progress_bar import progress_bar
 from gensim.training.reconstruction import what_latents_hold
 from gensim.training.reflow_stage import TEACHER_SOLVER, keep_student, reflow_stage
-from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, OBSERVED_SHARES, CellIndex, RunFolder
+from gensim.training.run_folder import GAUSSIAN_MAPS, IN_GENES, CellIndex, RunFolder
 from gensim.training.validation import Validation, make_tasks
 from gensim.types import Condition
 
@@ -84,40 +82,11 @@ def train(config: Config, *, device: str = "auto", overwrite: bool = False) -> P
         if accelerator.is_main_process:
             keep_student(run)
     if accelerator.is_main_process:
-        if config.anchor != "none" and (run.prepared / OBSERVED_SHARES).is_file():
-            _calibrate(config, run, accelerator.device, solver)
+        measure_trained(config, run, accelerator.device, solver)
         write_json(run.summary, summary)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path
-
-
-def _calibrate(config: Config, run: RunFolder, device: torch.device, solver: Solver) -> None:
-    """Measure what the trained model misses of single genes."""
-    cells = CellIndex.load(run.prepared / "cells.safetensors")
-    codebook = run.sampling_codebook()
-    times = codebook.effects.times
-    latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(device)
-    genes, n_latents = len(run.read_json(run.prepared / "genes.json")["genes"]), latents.shape[1]
-    autoencoder = build.untrained_autoencoder(config, n_latents, genes)
-    load_weights(run.prepared / "autoencoder.safetensors", autoencoder)
-    transport = build.build_transport(config, codebook, n_latents)
-    load_weights(run.best, transport)
-    batches = cells.batches or ("",)
-    batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
-    conditions = codebook.encode(cells.conditions, times.sources(cells.conditions))
-    simulation = Validation([], latents, conditions, batch_codes, solver, config.seed, build.population_cells(config))
-    effects = calibrate(
-        transport.to(device).eval(),
-        autoencoder.to(device).eval(),  # type: ignore[arg-type]
-        simulation,
-        cells,
-        cells.source_of(times),
-        np.flatnonzero(cells.role != Role.HELD_OUT),
-        ObservedShares.load(run.prepared / OBSERVED_SHARES),
-    )
-    with atomic_path(run.gene_effects) as temporary:
-        effects.save(temporary)
 
 
 def _trainer(config: Config, run: RunFolder, accelerator: Accelerator, solver: Solver) -> Trainer:

@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 
 from gensim import build
-from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
-from gensim.config import Config, CountAutoencoderConfig, DataConfig, for_sampling
+from gensim.build_decoder import build_decoder
+from gensim.config import Config, DataConfig, for_sampling
 from gensim.data.in_memory import AnnData, read_store, write_file
 from gensim.data.request import NOVELTY, NOVELTY_DISTANCE, Request, read_request, request_of
 from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
-from gensim.decoding import CountDecoder, Decoder, LogDecoder
 from gensim.errors import CheckpointError
 from gensim.nn.compiled import compile_fields
 from gensim.perturbations.codebook import Codebook
@@ -43,6 +42,7 @@ from gensim.training.run_folder import (
     REGRESSIONS,
     CellIndex,
     RunFolder,
+    read_json,
 )
 from gensim.transport.guidance import Guided
 from gensim.types import CellChunk, Condition
@@ -126,8 +126,8 @@ class Simulator:
         config = for_sampling(folder.config(), overrides, str(run))
         if not folder.prepared.is_dir() or not folder.best.is_file():
             raise CheckpointError(f"run {str(run)!r} has no trained weights yet; finish its training first")
-        genes = folder.read_json(folder.prepared / "genes.json")
-        reconstruction = folder.read_json(folder.prepared / "reconstruction.json")
+        genes = read_json(folder.prepared / "genes.json")
+        reconstruction = read_json(folder.prepared / "reconstruction.json")
         autoencoder = build.untrained_autoencoder(config, reconstruction["n_latents"], len(genes["genes"]))
         load_weights(folder.prepared / "autoencoder.safetensors", autoencoder)
         codebook = folder.sampling_codebook()
@@ -142,7 +142,11 @@ class Simulator:
             compile_fields(transport, on)
         autoencoder = autoencoder.to(on).eval()
         measures_all = config.data.library_size_column is None and genes["genes"] == genes["all_genes"]
-        decoder = _decoder(config, folder, codebook, autoencoder, measures_all)
+        missing = _missing(config, folder) if isinstance(autoencoder, CountAutoencoder) else None
+        gate = folder.learned_gate.share if config.gate == "learned" else config.gate
+        decoder = build_decoder(
+            config, folder.on_genes, codebook, autoencoder, missing, gate, measures_all=measures_all
+        )
         engine = Engine(
             Guided(transport, config.guidance) if config.guidance != 1 else transport,
             autoencoder,
@@ -225,6 +229,7 @@ class Simulator:
         )
         maybe = (
             self.run.gene_effects,
+            self.run.gate,
             *(
                 self.run.prepared / name
                 for name in (OUTSIDE_LATENTS, ON_SHARES, ON_THETA, ON_LIBRARY_SIZE, Codebook.CONTEXTS)
@@ -288,7 +293,7 @@ class Simulator:
             "control_label": data.control_label,
             "seed": plan.seed,
             "sampling": self.config.model_dump(
-                mode="json", include={"transport", "solver", "guidance", "cells", "autoencoder"}
+                mode="json", include={"transport", "solver", "guidance", "gate", "cells", "autoencoder"}
             ),
             "request_digest": digest([c.key for c in plan.conditions], plan.ends.tolist()),
             "controls_digest": controls_digest,
@@ -308,36 +313,14 @@ def _warn_of_far(conditions: Sequence[Condition], novelty: Sequence[Novelty]) ->
         log.warning("%d conditions lie far from all that was measured: %s%s", len(far), shown, more)
 
 
-def _decoder(
-    config: Config, run: RunFolder, codebook: Codebook, autoencoder: Autoencoder, measures_all: bool
-) -> Decoder:
-    """How the cells of a run come out of its latents."""
-
-    def known(path: Path) -> MeanEffects:
-        return codebook.informed(MeanEffects.load(path))
-
-    anchored = config.anchor != "none"
-    if not isinstance(autoencoder, CountAutoencoder):
-        outside = run.effects_on_genes(OUTSIDE_LATENTS, codebook) if anchored else None
-        on_genes = run.effects_on_expression(codebook) if anchored else None
-        return LogDecoder(autoencoder, outside, on_genes, config.guidance, config.data.scale == "counts", measures_all)
-    gene_effects = share_effects = None
-    if anchored and run.gene_effects.is_file():
-        gene_effects, share_effects = known(run.gene_effects), run.effects_on_genes(ON_SHARES, codebook)
-    elif anchored:
+def _missing(config: Config, run: RunFolder) -> MeanEffects | None:
+    """What the trained model misses of single genes; None where nothing is anchored, or it is not known yet."""
+    if config.anchor == "none":
+        return None
+    if not run.gene_effects.is_file():
         log.warning("run %r is still in training: what it misses of single genes is not known yet", str(run.path))
-    counting: CountAutoencoderConfig = config.autoencoder  # type: ignore[assignment]
-    predicted = counting.library_size == "predicted"
-    return CountDecoder(
-        autoencoder,
-        gene_effects=gene_effects,
-        share_effects=share_effects,
-        theta_effects=known(theta) if (theta := run.prepared / ON_THETA).is_file() else None,
-        library_effects=known(run.prepared / ON_LIBRARY_SIZE) if predicted else None,
-        guidance=config.guidance,
-        carried=counting.noise == "carried",
-        measures_all=measures_all,
-    )
+        return None
+    return MeanEffects.load(run.gene_effects)
 
 
 def _perturbation_text(condition: Condition, control_label: str, separator: str) -> str:

@@ -47,9 +47,9 @@ def draw(purpose: str) -> np.ndarray:
 
 
 def decoder(carried: bool, **effects: MeanEffects) -> CountDecoder:
-    nothing = {"gene_effects": None, "theta_effects": None, "library_effects": None}
+    nothing = {"gene_effects": None, "on_genes": None, "theta_effects": None, "library_effects": None}
     effects.setdefault("share_effects", effects.get("gene_effects"))
-    return CountDecoder(autoencoder(), **nothing | effects, guidance=1.0, carried=carried, measures_all=False)
+    return CountDecoder(autoencoder(), **nothing | effects, gate=0.5, guidance=1.0, carried=carried, measures_all=False)
 
 
 def counts_of(decoder: CountDecoder, cells: MovedCells) -> np.ndarray:
@@ -224,3 +224,55 @@ def test_what_is_known_from_another_context_is_borrowed():
     effects = MeanEffects((A, here), np.zeros((2, GENES), np.float32))
     asked = (IN_B, Condition(("A", "B"), IN_B.context), A, here, there, Condition((), IN_B.context))
     assert [effects.are_borrowed(condition) for condition in asked] == [True, True, False, False, True, False]
+
+
+def mean_log(counts: np.ndarray, cells: MovedCells) -> np.ndarray:
+    return np.log1p(counts * (1e4 / cells.library_size[:, None])).mean(axis=0)
+
+
+def told_elsewhere(*change: float) -> MeanEffects:
+    """What a regression on genes expects of all perturbations but B."""
+    return MeanEffects((Condition(("B",)),), np.array([change], np.float32))
+
+
+@pytest.mark.parametrize("response", [1.0, 2.0])
+def test_mean_logarithms_are_brought_half_the_way_to_what_a_regression_expects(response):
+    """Where all cells respond, and where every second one does, twice over, and the others stay."""
+    responds = np.where(np.arange(N) % 2 == 0, response, 2 - response).astype(np.float32)
+    cells = replace(moved(z_1=0.5), response=responds)
+    told = np.array([0.2, -0.1, 0.15])
+    plain = decoder(True, gene_effects=effect(0.3, -0.2, 0.0))
+    before, after = (
+        mean_log(counts_of(replace(plain, on_genes=known), cells), cells) for known in (None, told_elsewhere(*told))
+    )
+    start = mean_log(cells.counts, cells)
+    np.testing.assert_allclose(before, start + plain.mean_effect(cells).numpy(), atol=0.01)
+    np.testing.assert_allclose(after, (before + start + told) / 2, atol=0.01)
+    assert np.abs(after - before).max() > 0.05
+
+
+def test_counts_of_what_was_measured_here_are_not_brought_anywhere():
+    cells = moved(z_1=0.5)
+    plain = decoder(True, gene_effects=effect(0.3, -0.2, 0.0))
+    known = replace(plain, on_genes=effect(1.0, 1.0, 1.0))
+    np.testing.assert_array_equal(counts_of(known, cells), counts_of(plain, cells))
+    shut = replace(plain, on_genes=told_elsewhere(1.0, 1.0, 1.0), gate=0.0)
+    np.testing.assert_array_equal(counts_of(shut, cells), counts_of(plain, cells))
+
+
+def test_a_regression_that_expects_less_than_nothing_brings_means_towards_0():
+    cells = moved()
+    known = decoder(True, gene_effects=effect(0.0, 0.0, 0.0), on_genes=told_elsewhere(-50.0, 0.0, 0.0))
+    after = mean_log(counts_of(known, cells), cells)
+    assert after[0] == pytest.approx(mean_log(cells.counts, cells)[0] / 2, abs=0.02)
+
+
+def test_guidance_holds_for_what_a_regression_expects():
+    cells = moved()
+    known = decoder(True, gene_effects=effect(0.0, 0.0, 0.0), on_genes=told_elsewhere(0.2, -0.1, 0.0))
+    once, twice = (
+        mean_log(counts_of(replace(known, guidance=guidance), cells), cells) - mean_log(cells.counts, cells)
+        for guidance in (1.0, 2.0)
+    )
+    np.testing.assert_allclose(once, [0.1, -0.05, 0.0], atol=0.01)
+    np.testing.assert_allclose(twice, [0.2, -0.1, 0.0], atol=0.01)

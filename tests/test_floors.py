@@ -18,7 +18,7 @@ FLOORS = [
         "training", "simulate", "decoding", "evaluate", "evaluation_inputs", "condition_scoring", "evaluate_files",
         "scoring", "export",
     ]),
-    ("wiring", ["build", "simulator", "jobs", "cli"]),
+    ("wiring", ["build", "build_decoder", "after_training", "simulator", "jobs", "cli"]),
 ]  # fmt: skip
 ONLY_HOME = {
     "pydantic": ["config"],

@@ -90,6 +90,71 @@ def test_a_member_that_nothing_else_has_keeps_its_combination_in_training(tmp_pa
     }
 
 
+def crossed(contexts: int, perturbations: int) -> tuple[list[str], list[str]]:
+    """Labels and lines of every perturbation in every context, with the lines of the controls first."""
+    lines = [f"line {i:02d}" for i in range(contexts)]
+    return lines, [line for line in lines for _ in range(perturbations)]
+
+
+def screen_in_lines(tmp_path, lines, labels, of_labels):
+    """Controls in every line, then the labels, each in the line beside it."""
+    every = [*(("control", line) for line in lines), *zip(labels, of_labels, strict=True)]
+    cells = [pair for pair in every for _ in range(CELLS)]
+    obs = {"line": [line for _, line in cells]}
+    adata = adata_of([label for label, _ in cells], counts(len(cells), 6), **obs)
+    return screen_of(tmp_path, adata, context_columns=["line"])
+
+
+def test_with_contexts_held_out_validation_has_contexts_of_its_own(tmp_path):
+    """Of 13 lines one is held out; of the 12 left, 15 % is 2, of which all perturbed cells go and controls stay."""
+    lines, of_labels = crossed(13, 2)
+    screen = screen_in_lines(tmp_path, lines, ["A", "B"] * 13, of_labels)
+    split = make_split(screen, split_of({"hold_out": "contexts", "column": "line", "values": [lines[0]]}), 0)
+    validation = whole(screen, split, Role.VALIDATION)
+    gone = {label.partition(" | ")[2] for label in validation}
+    assert len(gone) == 2
+    assert len(validation) == 4
+    n = role_counts(screen, split)
+    for condition, row in zip(screen.conditions, n.tolist(), strict=True):
+        if condition.is_control:
+            assert row == [5, 1, 6]
+        elif dict(condition.context)["line"] not in {lines[0], *(g.removeprefix("line=") for g in gone)}:
+            assert row == [12, 0, 0]
+
+
+def test_a_context_with_a_perturbation_of_its_own_stays_in_training(tmp_path):
+    """Each of 11 lines has one that no other has, so that none may go; with a twelfth, two that share one may, once."""
+    lines, labels = [f"line {i:02d}" for i in range(12)], [f"G{i:02d}" for i in range(12)]
+    for names, most in ((labels, 0), ([labels[1], *labels[1:]], 1)):
+        screen = screen_in_lines(tmp_path, lines, ["A", *names], [lines[0], *lines])
+        split = make_split(screen, split_of({"hold_out": "contexts", "column": "line", "values": [lines[2]]}), 0)
+        validation = whole(screen, split, Role.VALIDATION)
+        assert len(validation) == most
+        assert validation <= {f"G01 | {lines[1]}"}
+
+
+def test_of_few_contexts_none_goes_whole(tmp_path):
+    lines, of_labels = crossed(FEWEST_FOR_VALIDATION, 2)
+    screen = screen_in_lines(tmp_path, lines, ["A", "B"] * len(lines), of_labels)
+    split = make_split(screen, split_of({"hold_out": "contexts", "column": "line", "values": [lines[0]]}), 0)
+    assert whole(screen, split, Role.VALIDATION) == set()
+
+
+@pytest.mark.parametrize(("perturbations", "expected"), [(4, 2), (3, 0)])
+def test_with_pairs_held_out_validation_has_pairs_of_its_own(tmp_path, perturbations, expected):
+    """Of 3 x 4 pairs one is held out; of the 11 left 15 % is 2. Of 3 x 3 there are too few left."""
+    lines, of_labels = crossed(3, perturbations)
+    labels = GENES[:perturbations] * 3
+    screen = screen_in_lines(tmp_path, lines, labels, of_labels)
+    for seed in range(5):
+        gone = [{"context": lines[0], "perturbation": "G00"}]
+        split = make_split(screen, split_of({"hold_out": "grid", "column": "line", "values": gone}), seed)
+        assert len(whole(screen, split, Role.HELD_OUT)) == 1
+        assert len(whole(screen, split, Role.VALIDATION)) == expected
+        trained = whole(screen, split, Role.TRAIN) if expected else set()
+        assert {label.split(" | ")[0] for label in trained} == (set(labels) if expected else set())
+
+
 def test_doses_are_held_out_for_every_perturbation(tmp_path):
     labels = [g for g in GENES[:3] for _ in range(3)]
     screen = screen_with(tmp_path, labels, dose=[0.0, *[0.1, 1.0, 10.0] * 3])

@@ -108,3 +108,19 @@ def test_a_gene_that_is_nearly_always_an_extra_zero_still_has_quantiles():
     assert np.isfinite(u).all()
     assert (complement[1:] > 0).all()
     np.testing.assert_array_equal(distribution.at_quantiles(u, complement), x)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_means_of_logarithms_are_sums_over_all_counts(zeros, scale):
+    counts = torch.arange(0.0, 20_000.0, dtype=torch.float64)[:, None].expand(-1, 4)
+    found = CountDistribution(MU[None], THETA, LOGITS[None] if zeros else None)
+    there = CountDistribution(MU.expand_as(counts), THETA, LOGITS.expand_as(counts) if zeros else None)
+    expected = (there.log_prob(counts).exp() * torch.log1p(scale * counts)).sum(dim=0)
+    mean = found.mean_log1p(torch.tensor([[scale]], dtype=torch.float64))[0]
+    torch.testing.assert_close(mean, expected, rtol=0, atol=1e-5)
+
+
+def test_means_of_logarithms_of_nothing_and_of_much():
+    found = CountDistribution(torch.tensor([[0.0, 1e5]]), torch.tensor(1e4)).mean_log1p(torch.tensor([[10.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, np.log1p(1e6)]], dtype=torch.float32), rtol=0, atol=2e-4)

@@ -55,7 +55,7 @@ def engine(guidance: float = 1.0) -> Engine:
     effects = MeanEffects((A,), np.zeros((1, 1), np.float32))
     codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), effects, ALL_RESPOND)
     outside = MeanEffects((A,), np.array([[0.0, -0.5]], np.float32))
-    decoder = LogDecoder(autoencoder, outside, None, guidance, has_counts=False, measures_all=False)
+    decoder = LogDecoder(autoencoder, outside, None, 1 / 3, guidance, has_counts=False, measures_all=False)
     return Engine(MoveByOne(), autoencoder, Euler(2), codebook, decoder, 0, torch.device("cpu"))
 
 

@@ -21,7 +21,7 @@ from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.simulator import Simulator
 from gensim.training.checkpoint import save_weights
-from gensim.training.run_folder import IN_GENES, IN_LATENTS, REGRESSIONS, CellIndex, RunFolder
+from gensim.training.run_folder import IN_GENES, IN_LATENTS, REGRESSIONS, CellIndex, RunFolder, read_json
 from gensim.types import Condition
 
 GENES = ["A", "B", "C", "D", "E", "F"]
@@ -90,12 +90,12 @@ def test_regressions_are_judged_in_latents_and_on_genes_by_cells_that_are_not_he
         if effects is codebook.effects:
             assert codebook.likeness.perturbations.regression == expected.regression
         else:
-            found = run.read_json(run.prepared / REGRESSIONS)["latents"]["perturbations"]
+            found = read_json(run.prepared / REGRESSIONS)["latents"]["perturbations"]
             assert found["regression"] == asdict(expected.regression)
             assert found["unexplained"] == pytest.approx(expected.unexplained, rel=1e-4)
 
 
-def test_the_mean_on_genes_is_brought_to_the_regression_that_left_out_effects_on_genes_choose(without_c, monkeypatch):
+def test_the_mean_on_genes_is_brought_to_the_regression_that_left_out_effects_on_genes_choose(without_c):
     run = RunFolder(without_c / "run")
     simulator = Simulator.load(run.path, "cpu")
     told, table = simulator.engine.decoder.on_genes, simulator.engine.codebook.table
@@ -106,9 +106,8 @@ def test_the_mean_on_genes_is_brought_to_the_regression_that_left_out_effects_on
     # All the way instead of none of it: cells have the mean that the regression expects.
     x = {}
     for share in (0.0, 1.0):
-        monkeypatch.setattr("gensim.decoding.TOWARDS_REGRESSION", share)
         request = pd.DataFrame({"perturbation": "C", "cell_type": ["x"], "n_cells": 1024})
-        simulation = Simulator.load(run.path, "cpu").simulate(request=request)
+        simulation = Simulator.load(run.path, "cpu", [f"gate={share}"]).simulate(request=request)
         (chunk,) = simulation
         # Means are kept at the library size of the control cell.
         sizes = simulation.controls.library_size[chunk.source][:, None]
@@ -199,7 +198,7 @@ def test_counts_in_a_held_out_context_have_the_shares_expected_wherever_the_netw
     test = {"hold_out": "contexts", "column": "cell_type", "values": ["z"]}
     folder = run_with(tmp_path, test, autoencoder={"kind": "nb", "n_latents": 4})
     small_runs.awaken(folder / "run")
-    simulator = Simulator.load(folder / "run", "cpu", ["autoencoder.noise=sampled"])
+    simulator = Simulator.load(folder / "run", "cpu", ["autoencoder.noise=sampled", "gate=0"])
     request = pd.DataFrame({"perturbation": ["B", "A"], "cell_type": "z", "n_cells": [400, 2000]})
     both = simulator.simulate(request=request).to_anndata()
     simulation = simulator.simulate(request=request[1:])

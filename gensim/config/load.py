@@ -61,7 +61,7 @@ def data_config(overrides: Sequence[str], path: str) -> DataConfig:
 
 
 SAMPLING_KEYS = (
-    "solver", "guidance", "cells", "transport.stochastic", "transport.strength", "autoencoder.noise",
+    "solver", "guidance", "gate", "cells", "transport.stochastic", "transport.strength", "autoencoder.noise",
     "autoencoder.library_size",
 )  # fmt: skip
 """What may differ between training and sampling, since no weight depends on it."""

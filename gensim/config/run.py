@@ -77,6 +77,9 @@ class Config(Section):
     """Strength of classifier-free guidance in sampling: 1 for none, more exaggerates what the condition does."""
     cells: Literal["counts", "log1p_cp10k"] | None = None
     """Scale of simulated cells; left out: that of the data. Integer counts need data.scale=counts."""
+    gate: Literal["learned"] | Annotated[float, Field(ge=0, le=1)] = "learned"
+    """How far the mean of a condition that was not measured is brought from what its moved latents say to what a
+    regression on genes expects: 0 not at all, 1 all the way, or what held-back conditions say. Logarithms only."""
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="before")

@@ -20,7 +20,7 @@ from gensim.seeding import derive
 from gensim.types import Condition
 
 FEWEST_FOR_VALIDATION = 10
-"""Perturbations, or combinations, from which whole ones are held back for validation."""
+"""Perturbations, combinations, contexts, or pairs of those, from which whole ones are held back for validation."""
 
 Pair = tuple[str, tuple[str, ...]]
 
@@ -65,9 +65,10 @@ def validation_conditions(
     screen: Screen, config: SplitConfig, held_out: Sequence[Condition], seed: int
 ) -> list[Condition]:
     """The conditions that are held back whole for validation, so that training stops where the model is best at what it
-    will be asked: where perturbations, or combinations, are held out, a share of those that are left; else none.
+    will be asked: where perturbations, combinations, contexts, or pairs of context and perturbation are held out, a
+    share of those that are left; else none.
 
-    Conditions of fewer than ten perturbations (combinations) give cells to validation, and none goes whole.
+    Where fewer than ten are left, all their conditions give cells to validation, and none goes whole.
 
     Args:
         held_out: whole conditions that are held out for the final score.
@@ -86,6 +87,15 @@ def validation_conditions(
         # A member that occurs nowhere else would be unknown to training.
         known_apart = {name for c in left if c.perturbations not in wanted for name in c.perturbations}
         return [c for c in left if c.perturbations in wanted and set(c.perturbations) <= known_apart]
+    if isinstance(config.test, ContextSplit):
+        gone_too = _contexts_that_go(left, config.test.column, config.validation_fraction, seed)
+        return [condition for condition in left if _value(condition, config.test.column) in gone_too]
+    if isinstance(config.test, GridSplit):
+        pairs = {(_value(c, config.test.column), c.perturbations) for c in left}
+        if len(pairs) < FEWEST_FOR_VALIDATION:
+            return []
+        chosen = _pairs_that_go(screen, pairs, config.validation_fraction, seed, "validation")
+        return [c for c in left if (_value(c, config.test.column), c.perturbations) in chosen]
     return []
 
 
@@ -142,22 +152,44 @@ def _grid(screen: Screen, perturbed: list[Condition], test: GridSplit, seed: int
                 raise ConfigError(f"split.test.values has {dict(pair)}; each pair names a context and a perturbation")
             texts.append(f"{pair['context']}: {join(_parse(screen, pair['perturbation']))}")
         return {known[text] for text in _listed(texts, sorted(known), "pair of context and perturbation")}
-    wanted = _number(len(known), test.fraction)
-    contexts = Counter(context for context, _ in pairs)
-    perturbations = Counter(names for _, names in pairs)
-    chosen: set[Pair] = set()
-    for text in _ranked(sorted(known), seed, "grid"):
-        context, names = known[text]
-        # The last context of a perturbation, and the last perturbation of a context, stay in training.
-        if len(chosen) < wanted and contexts[context] > 1 and perturbations[names] > 1:
-            chosen.add((context, names))
-            contexts[context] -= 1
-            perturbations[names] -= 1
+    chosen = _pairs_that_go(screen, pairs, test.fraction, seed, "grid")
     if not chosen:
         raise SplitError(
             f"split.test holds out pairs of {test.column!r} and perturbation, but no pair can go: each is the only "
             "one of its perturbation or of its context; hold out perturbations or contexts instead"
         )
+    return chosen
+
+
+def _contexts_that_go(left: list[Condition], column: str, fraction: float, seed: int) -> set[str]:
+    """Contexts for validation, whose perturbations all occur in others that stay."""
+    of: dict[str, set[tuple[str, ...]]] = {}
+    for condition in left:
+        of.setdefault(_value(condition, column), set()).add(condition.perturbations)
+    known = Counter(names for measured in of.values() for names in measured)
+    chosen: set[str] = set()
+    for context in _ranked(sorted(of), seed, "validation") if len(of) >= FEWEST_FOR_VALIDATION else []:
+        if len(chosen) < _number(len(of), fraction) and all(known[names] > 1 for names in of[context]):
+            chosen.add(context)
+            known.subtract(of[context])
+    return chosen
+
+
+def _pairs_that_go(screen: Screen, pairs: set[Pair], fraction: float | None, seed: int, what: str) -> set[Pair]:
+    """Up to a fraction of the pairs, drawn so that the last context of a perturbation, and the last perturbation of a
+    context, stay."""
+    join = screen.combination_separator.join
+    known = {f"{context}: {join(names)}": (context, names) for context, names in pairs}
+    wanted = _number(len(known), fraction)
+    contexts = Counter(context for context, _ in pairs)
+    perturbations = Counter(names for _, names in pairs)
+    chosen: set[Pair] = set()
+    for text in _ranked(sorted(known), seed, what):
+        context, names = known[text]
+        if len(chosen) < wanted and contexts[context] > 1 and perturbations[names] > 1:
+            chosen.add((context, names))
+            contexts[context] -= 1
+            perturbations[names] -= 1
     return chosen
 
 

@@ -3,14 +3,14 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from gensim.atomic import atomic_path, require_space, write_json
-from gensim.autoencoder.base import Autoencoder, ObservedCells, encode_cells, reconstruction_error, residual
+from gensim.autoencoder.base import Autoencoder, ObservedCells, encode_cells, reconstruction_error
 from gensim.autoencoder.count import CountAutoencoder, active_units
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.baselines.gaussian_map import GaussianMaps
@@ -21,29 +21,28 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role, Split, describe, make_split, write_split
 from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
-from gensim.perturbations.choose_regression import choose_regressions, over_contexts
+from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
-from gensim.perturbations.observed_shares import observe_shares
+from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
-from gensim.perturbations.shrinkage import shrink_each, shrink_together
+from gensim.perturbations.shrinkage import shrink_together
 from gensim.perturbations.time_points import TimePoints
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
+from gensim.training.effects_on_genes import GenesOfScreen
 from gensim.training.own_effects import OwnEffects
 from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
 from gensim.training.run_folder import (
     GAUSSIAN_MAPS,
-    IN_GENES,
+    HELD_BACK,
     IN_LATENTS,
     IN_SIMULATION,
+    JUDGING,
     OBSERVED_SHARES,
     ON_LIBRARY_SIZE,
-    ON_SHARES,
     ON_THETA,
-    OUTSIDE_LATENTS,
-    REGRESSIONS,
     CellIndex,
     RunFolder,
 )
@@ -138,17 +137,15 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         def in_latents(cells: IntArray) -> MeanEffects:
             return effects(lambda of: latents[of], cells, shrink=shrink_together)
 
-        def of_genes(cells: IntArray) -> MeanEffects:
-            return effects(lambda of: x[of].toarray(), cells, shrink=None)
-
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         contexts = _context_vectors(latents, screen, rows[Role.TRAIN])
         vocabulary = (training, config.data.context_columns, batches, vectors)
         judging = in_latents(rows[Role.TRAIN])
-        judging_genes = None if vectors.is_one_hot else of_genes(rows[Role.TRAIN])
-        chosen = choose_regressions(judging, vectors, contexts, judged_also_on=judging_genes)
-        Codebook.fit(*vocabulary, judging, of_training.penetrance, chosen.likeness(vectors, contexts)).save(folder)
+        genes = GenesOfScreen(screen, x, autoencoder, vectors, contexts)
+        judging_genes = None if vectors.is_one_hot else genes.mean_effects(rows[Role.TRAIN])
+        judged = choose_regressions(judging, vectors, contexts, judged_also_on=judging_genes)
+        Codebook.fit(*vocabulary, judging, of_training.penetrance, judged.likeness(vectors, contexts)).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
         simulating = in_latents(not_held_out)
         simulating.save(folder / IN_LATENTS)
@@ -156,22 +153,13 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         if len(simulating.conditions) > len(judging.conditions):
             penetrance = penetrance.with_others(responders(not_held_out).penetrance)
         penetrance.save(folder / IN_SIMULATION)
-        if isinstance(autoencoder, CountAutoencoder):
-            shares = observe_shares(screen.x, screen.library_size, screen.condition_of, screen.conditions, not_held_out)
-            shares.save(folder / OBSERVED_SHARES)
-            on_genes, place = shares.effects(), ON_SHARES
-        else:
-            on_genes = effects(lambda cells: residual(autoencoder, x[cells]), not_held_out, shrink=shrink_each)
-            place = OUTSIDE_LATENTS
-        on_genes.save(folder / place)
-        simulating_genes = of_genes(not_held_out)
-        simulating_genes.save(folder / IN_GENES)
-        chosen = choose_regressions(simulating, vectors, contexts, judged_also_on=simulating_genes)
-        between_contexts = None if chosen.contexts is None else over_contexts(on_genes, contexts)
-        regressions = {"latents": chosen, "genes": replace(chosen, contexts=between_contexts)}
-        if not isinstance(autoencoder, CountAutoencoder):
-            regressions["expression"] = choose_regressions(simulating_genes, vectors, contexts)
-        write_json(folder / REGRESSIONS, {where: asdict(found) for where, found in regressions.items()})
+        held_back = np.setdiff1d(screen.condition_of[rows[Role.VALIDATION]], screen.condition_of[rows[Role.TRAIN]])
+        if len(held_back) and config.anchor != "none" and config.data.time_column is None:
+            genes.write(folder / JUDGING, rows[Role.TRAIN], genes.mean_effects(rows[Role.TRAIN]), judged)
+            genes.mean_effects(rows[Role.VALIDATION]).save(folder / JUDGING / HELD_BACK)
+        on_genes = genes.mean_effects(not_held_out)
+        chosen = choose_regressions(simulating, vectors, contexts, judged_also_on=on_genes)
+        regressions = genes.write(folder, not_held_out, on_genes, chosen)
         for where, found in regressions.items() if config.anchor != "none" else []:
             for line in found.in_words():
                 log.info("%s: %s", where, line)
@@ -179,6 +167,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         if isinstance(autoencoder, CountAutoencoder):
             log_sizes = np.log(screen.library_size)[:, None]
             effects(lambda cells: log_sizes[cells], not_held_out, shrink=shrink_together).save(folder / ON_LIBRARY_SIZE)
+            shares = ObservedShares.load(folder / OBSERVED_SHARES)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
                 own.on_theta(simulating.conditions, penetrance).save(folder / ON_THETA)

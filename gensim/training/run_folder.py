@@ -17,6 +17,7 @@ from gensim.atomic import atomic_path, write_json
 from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.gate import Gate
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness
 from gensim.perturbations.penetrance import Penetrance
@@ -25,12 +26,13 @@ from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
     CONFIG, PROVENANCE, "split.json", "split_cells.parquet", "held_out.h5ad", "prepared", "checkpoints",
-    "best.safetensors", "gene_effects.safetensors", "history.jsonl", "reflow", "trained.json", "tensorboard",
+    "best.safetensors", "gate.json", "gene_effects.safetensors", "history.jsonl", "reflow", "trained.json",
+    "tensorboard",
 )  # fmt: skip
 """All that a run folder holds, besides temporary files of a run that was killed."""
 
@@ -53,6 +55,10 @@ ON_THETA = "mean_effects_on_theta.safetensors"
 """Effects on the logarithm of the inverse dispersion of counts."""
 ON_LIBRARY_SIZE = "mean_effects_on_library_size.safetensors"
 """Mean effects on the logarithm of the library size, shrunk."""
+JUDGING = "judging"
+"""Folder of effects on genes that training cells alone tell of, where validation has whole conditions."""
+HELD_BACK = "held_back.safetensors"
+"""In it, plain mean effects over genes of those conditions against validation controls."""
 OBSERVED_SHARES = "observed_shares.safetensors"
 """What was counted of every gene in every condition that is not held out."""
 
@@ -114,6 +120,56 @@ class CellIndex:
 
 
 @dataclass(frozen=True, slots=True)
+class EffectsOnGenes:
+    """Effects on genes, and what tells of those of conditions that were not measured.
+
+    Args:
+        folder: where they lie.
+        prepared: of the run, where the vectors of contexts lie.
+    """
+
+    folder: Path
+    prepared: Path
+
+    def around_latents(self, name: str, codebook: Codebook) -> MeanEffects:
+        """Those of `OUTSIDE_LATENTS` or `ON_SHARES`, with what tells of other conditions: contexts by a regression that
+        was chosen on them, all else as in the latents."""
+        effects = MeanEffects.load(self.folder / name)
+        contexts = self.told("genes", codebook).contexts
+        if contexts is not None:
+            contexts = replace(contexts, variance=effects.variances)
+        return effects.informed(replace(codebook.likeness, contexts=contexts))
+
+    def on_expression(self, codebook: Codebook) -> MeanEffects:
+        """Those on log1p CP10k, with what tells of other conditions by regressions that were chosen on these."""
+        effects = MeanEffects.load(self.folder / IN_GENES)
+        return effects.informed(replace(self.told("expression", codebook), variance=effects.variances))
+
+    def told(self, space: str, codebook: Codebook) -> Likeness:
+        """The regressions that were chosen in one space."""
+        judged = read_json(self.folder / REGRESSIONS)[space]
+        settings = {over: found and found.get("regression", found) for over, found in judged.items()}
+        return codebook.told(settings, self.prepared)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON mapping of a run.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"run file {str(file)!r} cannot be read ({error}); train the run again (--overwrite)"
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"run file {str(file)!r} holds no JSON mapping; train the run again (--overwrite)")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class RunFolder:
     """Paths inside a run. `prepared/` appears whole once all that is fitted before training has been written."""
 
@@ -148,26 +204,26 @@ class RunFolder:
     def sampling_codebook(self) -> Codebook:
         """The vocabulary with the effects that cells are simulated with: those of all cells that are not held out."""
         codebook = replace(Codebook.load(self.prepared), penetrance=Penetrance.load(self.prepared / IN_SIMULATION))
-        return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), self._told("latents", codebook))
+        return codebook.knowing(MeanEffects.load(self.prepared / IN_LATENTS), self.on_genes.told("latents", codebook))
 
-    def effects_on_genes(self, name: str, codebook: Codebook) -> MeanEffects:
-        """Those of `OUTSIDE_LATENTS` or `ON_SHARES`, with what tells of other conditions: contexts by a regression that
-        was chosen on them, all else as in the latents."""
-        effects = MeanEffects.load(self.prepared / name)
-        contexts = self._told("genes", codebook).contexts
-        if contexts is not None:
-            contexts = replace(contexts, variance=effects.variances)
-        return effects.informed(replace(codebook.likeness, contexts=contexts))
+    @property
+    def on_genes(self) -> EffectsOnGenes:
+        """What cells are simulated with."""
+        return EffectsOnGenes(self.prepared, self.prepared)
 
-    def effects_on_expression(self, codebook: Codebook) -> MeanEffects:
-        """Those on log1p CP10k, with what tells of other conditions by regressions that were chosen on these."""
-        effects = MeanEffects.load(self.prepared / IN_GENES)
-        return effects.informed(replace(self._told("expression", codebook), variance=effects.variances))
+    @property
+    def judging(self) -> EffectsOnGenes:
+        """What training cells alone tell, where whole conditions were held back for validation."""
+        return EffectsOnGenes(self.prepared / JUDGING, self.prepared)
 
-    def _told(self, space: str, codebook: Codebook) -> Likeness:
-        judged = self.read_json(self.prepared / REGRESSIONS)[space]
-        settings = {over: found and found.get("regression", found) for over, found in judged.items()}
-        return codebook.told(settings, self.prepared)
+    @property
+    def gate(self) -> Path:
+        """What those conditions say of `Config.gate`."""
+        return self.path / "gate.json"
+
+    @property
+    def learned_gate(self) -> Gate:
+        return Gate(**read_json(self.gate)) if self.gate.is_file() else Gate()
 
     @property
     def gene_effects(self) -> Path:
@@ -246,7 +302,7 @@ class RunFolder:
         file = self.path / PROVENANCE
         if not file.is_file():
             raise CheckpointError(f"{str(self.path)!r} is not a run folder (no {file.name}); train one, or check --run")
-        provenance = self.read_json(file)
+        provenance = read_json(file)
         found = provenance.get("format_version")
         if found != FORMAT_VERSION:
             raise CheckpointError(
@@ -260,22 +316,6 @@ class RunFolder:
         if not file.is_file():
             raise CheckpointError(f"{str(self.path)!r} is not a run folder (no {file.name}); train one, or check --run")
         return parse_config(yaml.safe_load(file.read_text()), str(file))
-
-    def read_json(self, file: Path) -> dict[str, Any]:
-        """A JSON mapping of the run.
-
-        Raises:
-            CheckpointError: it is missing or damaged.
-        """
-        try:
-            value = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"run file {str(file)!r} cannot be read ({error}); train the run again (--overwrite)"
-            ) from error
-        if not isinstance(value, dict):
-            raise CheckpointError(f"run file {str(file)!r} holds no JSON mapping; train the run again (--overwrite)")
-        return value
 
     def _differences(self, config: Config) -> list[str]:
         """In words, key by key; where the folder lies (`run`) does not matter, so that a run may be moved."""

@@ -1,0 +1,107 @@
+"""What is measured once the weights of a run are trained."""
+
+import logging
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from gensim import build
+from gensim.atomic import atomic_path, write_json
+from gensim.autoencoder.base import Autoencoder
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.build_decoder import build_decoder
+from gensim.config import Config
+from gensim.data.splits import Role
+from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.gate import Gate
+from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.observed_shares import ObservedShares
+from gensim.solvers.base import Solver
+from gensim.training.calibration import calibrate
+from gensim.training.checkpoint import load_weights
+from gensim.training.learn_gate import gate_of_held_back
+from gensim.training.run_folder import HELD_BACK, OBSERVED_SHARES, CellIndex, EffectsOnGenes, RunFolder, read_json
+from gensim.training.validation import Validation, make_tasks
+from gensim.transport.base import Transport
+from gensim.types import IntArray
+
+log = logging.getLogger("gensim")
+
+
+def measure_trained(config: Config, run: RunFolder, device: torch.device, solver: Solver) -> None:
+    """Write what the trained weights miss of single genes, and how far the regression on genes is to be trusted."""
+    if config.anchor == "none":
+        return
+    role = CellIndex.load(run.prepared / "cells.safetensors").role
+    not_held_out, training = np.flatnonzero(role != Role.HELD_OUT), np.flatnonzero(role == Role.TRAIN)
+    if (run.prepared / OBSERVED_SHARES).is_file():
+        effects = _Trained.load(config, run, run.sampling_codebook(), device, solver).missing(
+            run.on_genes, not_held_out
+        )
+        with atomic_path(run.gene_effects) as temporary:
+            effects.save(temporary)
+    if run.judging.folder.is_dir():
+        gate = _Trained.load(config, run, Codebook.load(run.prepared), device, solver).gate(run, training)
+        log.info("%s", gate)
+        write_json(run.gate, asdict(gate))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """The best weights of a run, with what they move training latents by."""
+
+    config: Config
+    codebook: Codebook
+    cells: CellIndex
+    transport: Transport
+    autoencoder: Autoencoder
+    simulation: Validation
+
+    @classmethod
+    def load(
+        cls, config: Config, run: RunFolder, codebook: Codebook, device: torch.device, solver: Solver
+    ) -> "_Trained":
+        cells = CellIndex.load(run.prepared / "cells.safetensors")
+        latents = torch.from_numpy(np.load(run.prepared / "latents.npy", mmap_mode="c")).to(device)
+        genes, n_latents = len(read_json(run.prepared / "genes.json")["genes"]), latents.shape[1]
+        autoencoder = build.untrained_autoencoder(config, n_latents, genes)
+        load_weights(run.prepared / "autoencoder.safetensors", autoencoder)
+        transport = build.build_transport(config, codebook, n_latents)
+        load_weights(run.best, transport)
+        batches = cells.batches or ("",)
+        batch_codes = codebook.batch_codes([batches[b] for b in cells.batch_of])
+        conditions = codebook.encode(cells.conditions, codebook.effects.times.sources(cells.conditions))
+        population_cells = build.population_cells(config)
+        simulation = Validation([], latents, conditions, batch_codes, solver, config.seed, population_cells)
+        return cls(config, codebook, cells, transport.to(device).eval(), autoencoder.to(device).eval(), simulation)
+
+    def missing(self, effects: EffectsOnGenes, rows: IntArray) -> MeanEffects:
+        """What is missed of single genes where counts are decoded, by the rows of cells that the effects are of."""
+        observed = ObservedShares.load(effects.folder / OBSERVED_SHARES)
+        decoder: CountAutoencoder = self.autoencoder  # type: ignore[assignment]
+        source_of = self.cells.source_of(self.codebook.effects.times)
+        return calibrate(self.transport, decoder, self.simulation, self.cells, source_of, rows, observed)
+
+    def gate(self, run: RunFolder, training: IntArray) -> Gate:
+        """By the conditions that were held back for validation, and what the rows of training cells tell."""
+        of_counts = (run.judging.folder / OBSERVED_SHARES).is_file()
+        missing = self.missing(run.judging, training) if of_counts else None
+        unguided = self.config.model_copy(update={"guidance": 1.0})
+        decoder = build_decoder(
+            unguided, run.judging, self.codebook, self.autoencoder, missing, gate=0.0, measures_all=False
+        )
+        cells, most = self.cells, self.config.training.validation_cells_per_condition
+        source_of, validation = (
+            cells.source_of(self.codebook.effects.times),
+            np.flatnonzero(cells.role == Role.VALIDATION),
+        )
+        return gate_of_held_back(
+            self.transport,
+            decoder,
+            self.simulation,
+            cells,
+            make_tasks(cells.condition_of, source_of, validation, cells.controls, most),
+            run.judging.on_expression(self.codebook),
+            MeanEffects.load(run.judging.folder / HELD_BACK),
+        )

@@ -1,0 +1,69 @@
+"""Effects on genes, which stand beside those on the latents: measured and written for a run."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from scipy import sparse
+
+from gensim.atomic import write_json
+from gensim.autoencoder.base import Autoencoder, residual
+from gensim.autoencoder.count import CountAutoencoder
+from gensim.data.screen import Screen
+from gensim.perturbations.choose_regression import Chosen, choose_regressions, over_contexts
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.observed_shares import observe_shares
+from gensim.perturbations.shrinkage import shrink_each
+from gensim.perturbations.vectors import VectorTable
+from gensim.training.run_folder import IN_GENES, OBSERVED_SHARES, ON_SHARES, OUTSIDE_LATENTS, REGRESSIONS
+from gensim.types import IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class GenesOfScreen:
+    """What cells of a screen tell of effects on its genes.
+
+    Args:
+        x: (N, G) log1p CP10k of the screen.
+        vectors, contexts: of perturbations and of contexts, by which regressions tell of others.
+    """
+
+    screen: Screen
+    x: sparse.csr_matrix
+    autoencoder: Autoencoder
+    vectors: VectorTable
+    contexts: VectorTable
+
+    def mean_effects(self, cells: IntArray) -> MeanEffects:
+        """Plain, over genes, of the conditions that have cells and control cells among the rows `cells`."""
+        of_screen = self.screen.condition_of, self.screen.conditions
+        return fit_mean_effects(lambda of: self.x[of].toarray(), *of_screen, cells, shrink=None)
+
+    def write(self, folder: Path, cells: IntArray, on_genes: MeanEffects, in_latents: Chosen) -> dict[str, Chosen]:
+        """Write what `EffectsOnGenes` reads, of the rows `cells`.
+
+        Args:
+            on_genes: their mean effects, see `mean_effects`.
+            in_latents: regressions that were chosen on effects on the latents.
+
+        Returns:
+            Regressions for effects on the latents, on what is around them, and on log1p CP10k.
+        """
+        folder.mkdir(exist_ok=True)
+        of_screen = self.screen.condition_of, self.screen.conditions, cells
+        if isinstance(self.autoencoder, CountAutoencoder):
+            shares = observe_shares(self.screen.x, self.screen.library_size, *of_screen)
+            shares.save(folder / OBSERVED_SHARES)
+            around, place = shares.effects(), ON_SHARES
+        else:
+            around = fit_mean_effects(lambda of: residual(self.autoencoder, self.x[of]), *of_screen, shrink=shrink_each)
+            place = OUTSIDE_LATENTS
+        around.save(folder / place)
+        on_genes.save(folder / IN_GENES)
+        between_contexts = None if in_latents.contexts is None else over_contexts(around, self.contexts)
+        found = {
+            "latents": in_latents,
+            "genes": replace(in_latents, contexts=between_contexts),
+            "expression": choose_regressions(on_genes, self.vectors, self.contexts),
+        }
+        write_json(folder / REGRESSIONS, {where: asdict(chosen) for where, chosen in found.items()})
+        return found
