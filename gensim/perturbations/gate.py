@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 EXPECTED, SPREAD = 1 / 3, 1 / 3
 """Mean and standard deviation of the share before any condition has been looked at (decision 20)."""
 FEWEST = 4
-"""Conditions from which a share is learned."""
+"""Conditions from which a share is learned: the variance of Student's t with their degrees of freedom is finite."""
 
 Float64Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def learn_gate(first: Float64Array, second: Float64Array, measured: Float64Array
         best = sum_k (t_k - m_k) . (r_k - m_k) / sum_k |r_k - m_k|²
 
     with its standard error by leaving conditions out (Efron and Stein 1981), and the mean of that and of a normal
-    prior, each weighed by its precision.
+    prior, each weighed by its precision (that of Student's t, as conditions are few).
 
     Args:
         first, second, measured: (K, F) m, r and t, by condition. Errors of t must not be in m or r.
@@ -58,5 +58,7 @@ def learn_gate(first: Float64Array, second: Float64Array, measured: Float64Array
     best = float(a.sum() / b.sum())
     left_out = (a.sum() - a) / others
     variance = (n - 1) / n * float(np.square(left_out - left_out.mean()).sum())
-    share = EXPECTED + SPREAD**2 / (SPREAD**2 + variance) * (best - EXPECTED)
+    # What so few conditions say of their own spread is uncertain, too: Student's t with n - 1 degrees of freedom.
+    uncertain = variance * (n - 1) / (n - 3)
+    share = EXPECTED + SPREAD**2 / (SPREAD**2 + uncertain) * (best - EXPECTED)
     return Gate(min(1.0, max(0.0, share)), n, best, variance**0.5)
