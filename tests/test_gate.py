@@ -19,7 +19,7 @@ def test_the_share_and_its_error_by_hand():
     found = learn_gate(np.zeros((4, 1)), second, np.array([[1.0], [0.0], [1.0], [1.0]]))
     assert (found.n_conditions, found.best) == (4, 0.5)
     assert found.error == pytest.approx((1 / 216) ** 0.5)
-    # Precisions: 9 of the prior of 1/3; a third of 216, as Student's t with 3 degrees of freedom has 3 times the variance.
+    # Precisions: 9 of the prior of 1/3, and 216 / 3, as the variance of t with 3 degrees of freedom is 3.
     assert found.share == pytest.approx((9 / 3 + 72 / 2) / 81)
 
 
