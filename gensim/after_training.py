@@ -1,6 +1,7 @@
 """What is measured once the weights of a run are trained."""
 
 import logging
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,9 +12,10 @@ from gensim.atomic import atomic_path, write_json
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.build_decoder import build_decoder
-from gensim.config import Config
+from gensim.config import Config, ContextSplit
 from gensim.data.splits import Role
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.condition_file import load_by_condition
 from gensim.perturbations.gate import Gate
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
@@ -21,10 +23,18 @@ from gensim.solvers.base import Solver
 from gensim.training.calibration import calibrate
 from gensim.training.checkpoint import load_weights
 from gensim.training.learn_gate import gate_of_held_back
-from gensim.training.run_folder import HELD_BACK, OBSERVED_SHARES, CellIndex, EffectsOnGenes, RunFolder, read_json
-from gensim.training.validation import Validation, make_tasks
+from gensim.training.run_folder import (
+    CONTROL_VARIANCE,
+    HELD_BACK,
+    OBSERVED_SHARES,
+    CellIndex,
+    EffectsOnGenes,
+    RunFolder,
+    read_json,
+)
+from gensim.training.validation import Validation
 from gensim.transport.base import Transport
-from gensim.types import IntArray
+from gensim.types import Condition, IntArray
 
 log = logging.getLogger("gensim")
 
@@ -91,17 +101,19 @@ class _Trained:
         decoder = build_decoder(
             unguided, run.judging, self.codebook, self.autoencoder, missing, gate=0.0, measures_all=False
         )
-        cells, most = self.cells, self.config.training.validation_cells_per_condition
-        source_of, validation = (
-            cells.source_of(self.codebook.effects.times),
-            np.flatnonzero(cells.role == Role.VALIDATION),
-        )
+        controls, variance = load_by_condition(run.judging.folder / CONTROL_VARIANCE)
         return gate_of_held_back(
             self.transport,
             decoder,
             self.simulation,
-            cells,
-            make_tasks(cells.condition_of, source_of, validation, cells.controls, most),
+            self.cells,
+            self.cells.source_of(self.codebook.effects.times),
             run.judging.on_expression(self.codebook),
             MeanEffects.load(run.judging.folder / HELD_BACK),
+            dict(zip(controls, variance["variance"], strict=True)),
+            self._unit_of,
         )
+
+    def _unit_of(self, condition: Condition) -> Hashable:
+        test = self.config.split.test
+        return dict(condition.context)[test.column] if isinstance(test, ContextSplit) else condition.perturbations

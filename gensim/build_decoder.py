@@ -1,7 +1,5 @@
 """How the cells of a run come out of its latents."""
 
-from pathlib import Path
-
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.config import Config, CountAutoencoderConfig
@@ -31,24 +29,23 @@ def build_decoder(
         measures_all: whether the genes are all of the screen.
     """
     anchored = config.anchor != "none"
-    on_genes = effects.on_expression(codebook) if anchored else None
     if not isinstance(autoencoder, CountAutoencoder):
         outside = effects.around_latents(OUTSIDE_LATENTS, codebook) if anchored else None
         has_counts = config.data.scale == "counts"
+        on_genes = effects.on_expression(codebook) if anchored else None
         return LogDecoder(autoencoder, outside, on_genes, gate, config.guidance, has_counts, measures_all)
 
-    def known(name: str) -> MeanEffects | None:
-        file: Path = effects.folder / name
-        return codebook.informed(MeanEffects.load(file)) if file.is_file() else None
+    def known(name: str) -> MeanEffects:
+        return codebook.informed(MeanEffects.load(effects.folder / name))
 
     counting: CountAutoencoderConfig = config.autoencoder  # type: ignore[assignment]
     return CountDecoder(
         autoencoder,
         gene_effects=None if missing is None else codebook.informed(missing),
         share_effects=None if missing is None else effects.around_latents(ON_SHARES, codebook),
-        on_genes=None if missing is None else on_genes,
+        on_genes=None if missing is None else effects.on_expression(codebook),
         gate=gate,
-        theta_effects=known(ON_THETA),
+        theta_effects=known(ON_THETA) if (effects.folder / ON_THETA).is_file() else None,
         library_effects=known(ON_LIBRARY_SIZE) if counting.library_size == "predicted" else None,
         guidance=config.guidance,
         carried=counting.noise == "carried",

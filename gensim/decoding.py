@@ -18,10 +18,10 @@ from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
-SECANT, SECANT_STEPS, FLATTEST = 0.02, 5, 1e-4
+SECANT, SECANT_STEPS, FLATTEST = 0.02, 3, 1e-4
 """First step of secants for an effect on logarithms, their number, and the slope at which a gene hardly answers."""
 MOST_RAISED = 3.0
-"""Natural logarithm of what a mean may be multiplied by for that: rare genes would go far for nothing."""
+"""Natural logarithm of what means of responders may be multiplied by for that: rare genes would go far for nothing."""
 GRID_TOLERANCE = 1e-2
 """Counts, and the same share of a hundred of them: what float32 logarithms lose."""
 
@@ -82,6 +82,9 @@ Draw = Callable[[str], FloatArray]
 class Decoder(ABC):
     """Turns moved latents into cells."""
 
+    gate: float
+    """How far the mean of what was not measured is brought to what a regression on genes expects."""
+
     @abstractmethod
     def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
         """(..., G) what has to be known of a condition before any of its cells is made.
@@ -92,8 +95,8 @@ class Decoder(ABC):
 
     @abstractmethod
     def mean_effect(self, cells: MovedCells) -> torch.Tensor:
-        """(G,) how far the mean log1p CP10k of cells of one condition is from that of their control cells, by what was
-        learned in training; a regression on genes is not asked. Only latents and library sizes are looked at."""
+        """(G,) how far the mean log1p CP10k of cells of one condition is from that of their control cells with the gate
+        shut. Only latents, library sizes and who responds are looked at."""
 
     @abstractmethod
     def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Decoder":
@@ -160,7 +163,8 @@ class LogDecoder(Decoder):
         moved = self.moved(cells)
         mean, more = moved.mean(dim=0), torch.zeros_like(moved[0])
         if self.on_genes is not None and is_gated(self.on_genes, condition):
-            wanted = gated_mean(mean, cells, self.guidance * self.on_genes.shift(condition), self.gate)
+            told = self.guidance * self.on_genes.shift(condition)
+            wanted = gated_mean(mean, cells.x_control.mean(dim=0), told, self.gate)
             more = torch.where(wanted > 0, wanted - mean, more)
         return torch.stack([more, offsets_to_nonnegative(moved + self._in_responders(cells, more))])
 
@@ -241,13 +245,10 @@ class CountDecoder(Decoder):
             return self._learned(condition, first)
         cells = first()
         effect = self._learned(condition, lambda: cells)
-        mean = cells.x_control.mean(dim=0) + self._mean_effect(cells, effect)
-        wanted = gated_mean(mean, cells, self.guidance * self.on_genes.shift(condition), self.gate)
-
-        def gained(effect: torch.Tensor) -> torch.Tensor:
-            return self._mean_effect(cells, effect)
-
-        return raised_to(gained, effect, wanted - cells.x_control.mean(dim=0))
+        before, after = self._mean_log_of_controls(cells), self._mean_log(cells, effect)
+        wanted = gated_mean(after, before, self.guidance * self.on_genes.shift(condition), self.gate)
+        most = MOST_RAISED / float(cells.response.max())
+        return raised_to(lambda x: self._mean_log(cells, x), effect, after, wanted, most)
 
     def _learned(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
         """(G,) effect that training found, or that is expected from other contexts."""
@@ -262,13 +263,18 @@ class CountDecoder(Decoder):
 
     @torch.no_grad()
     def mean_effect(self, cells: MovedCells) -> torch.Tensor:
-        return self._mean_effect(cells, self._learned(cells.conditions[int(cells.condition[0])], lambda: cells))
+        effect = self._learned(cells.conditions[int(cells.condition[0])], lambda: cells)
+        return self._mean_log(cells, effect) - self._mean_log_of_controls(cells)
 
-    def _mean_effect(self, cells: MovedCells, effect: torch.Tensor) -> torch.Tensor:
-        """(G,) of (G,) on the logarithms of means."""
-        own, (after, sizes) = self._own_size(cells), self._moved(cells, effect)
-        before = self.autoencoder.distribution(cells.z_control, own).mean_log1p(CP10K / own)
-        return (after.mean_log1p(CP10K / sizes) - before).mean(dim=0)
+    def _mean_log(self, cells: MovedCells, effect: torch.Tensor) -> torch.Tensor:
+        """(G,) expected mean log1p CP10k of the cells, with (G,) effects on the logarithms of means."""
+        after, sizes = self._moved(cells, effect)
+        return after.mean_log1p(CP10K / sizes).mean(dim=0)
+
+    def _mean_log_of_controls(self, cells: MovedCells) -> torch.Tensor:
+        """(G,) the same of their control cells, decoded."""
+        own = self._own_size(cells)
+        return self.autoencoder.distribution(cells.z_control, own).mean_log1p(CP10K / own).mean(dim=0)
 
     def _missing(self, expected: FloatArray, cells: MovedCells) -> FloatArray:
         """(G,) of what is expected of the logarithms of the cells' shares."""
@@ -312,26 +318,34 @@ def is_gated(on_genes: MeanEffects, condition: Condition) -> bool:
     return not (condition.changes_nothing or on_genes.are_measured_here(condition))
 
 
-def gated_mean(mean: torch.Tensor, cells: MovedCells, told: FloatArray, gate: float) -> torch.Tensor:
-    """(G,) mean log1p CP10k, some of the way from that of moved cells to that of their control cells with an effect
-    that is told. Either is 0 where it would be below, as cells are cut off there."""
-    expected = cells.x_control.mean(dim=0) + torch.from_numpy(told).to(mean.device)
+def gated_mean(mean: torch.Tensor, before: torch.Tensor, told: FloatArray, gate: float) -> torch.Tensor:
+    """(G,) mean log1p CP10k, some of the way from that of moved cells to that of their control cells, `before`, with an
+    effect that is told. Either is 0 where it would be below, as cells are cut off there."""
+    expected = before + torch.from_numpy(told).to(mean.device)
     return torch.lerp(mean.clamp_min(0), expected.clamp_min(0), gate)
 
 
 def raised_to(
-    gained: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, wanted: torch.Tensor
+    mean: Callable[[torch.Tensor], torch.Tensor],
+    start: torch.Tensor,
+    at_start: torch.Tensor,
+    wanted: torch.Tensor,
+    most: float,
 ) -> torch.Tensor:
-    """(G,) x near `start` for which the (G,) `gained(x)` is `wanted`, gene by gene, where `gained` rises (secants)."""
-    x, value = start, gained(start)
-    nearby = x + SECANT
-    slope = (gained(nearby) - value) / SECANT
+    """(G,) x for which the (G,) `mean(x)` is `wanted`, gene by gene, where it rises with x; by secants.
+
+    Args:
+        start, at_start: an x, and the mean there.
+        most: x goes no further from `start`.
+    """
+    x, value = start, at_start
+    slope = (mean(x + SECANT) - value) / SECANT
     for _ in range(SECANT_STEPS):
         step = ((wanted - value) / slope.clamp_min(FLATTEST)).clamp(-1, 1)
-        stepped = (x + step).clamp(start - MOST_RAISED, start + MOST_RAISED)
-        found = gained(stepped)
-        moved = (stepped - x).abs() > FLATTEST
-        slope = torch.where(moved, (found - value) / torch.where(moved, stepped - x, 1), slope)
+        stepped = torch.minimum(torch.maximum(x + step, start - most), start + most)
+        found, went = mean(stepped), stepped - x
+        moved = went.abs() > FLATTEST
+        slope = torch.where(moved, (found - value) / torch.where(moved, went, 1), slope)
         x, value = stepped, found
     return x
 

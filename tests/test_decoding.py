@@ -276,3 +276,22 @@ def test_guidance_holds_for_what_a_regression_expects():
     )
     np.testing.assert_allclose(once, [0.1, -0.05, 0.0], atol=0.01)
     np.testing.assert_allclose(twice, [0.2, -0.1, 0.0], atol=0.01)
+
+
+def test_without_a_gate_means_are_what_they_are_with_one_that_is_nearly_shut():
+    """Also of a gene that falls below what was seen of it in the control cells."""
+    cells = moved(z_1=0.5)
+    cells = replace(cells, x_control=torch.zeros_like(cells.x_control))
+    plain = decoder(True, gene_effects=effect(-2.0, 0.0, 0.3), on_genes=told_elsewhere(0.0, 0.0, 0.0))
+    shut, nearly = (replace(plain, gate=gate).population(A, lambda: cells) for gate in (0.0, 1e-6))
+    torch.testing.assert_close(nearly, shut, atol=1e-3, rtol=0)
+
+
+def test_responders_are_not_multiplied_beyond_reason():
+    """A tenth of the cells responds tenfold: of what is wanted of the mean, each gets no more than exp(3) times."""
+    responds = np.where(np.arange(N) % 10 == 0, 10, 0).astype(np.float32)
+    cells = replace(moved(), response=responds)
+    known = decoder(True, gene_effects=effect(0.0, 0.0, 0.0), on_genes=told_elsewhere(5.0, 0.0, 0.0))
+    more = known.population(A, lambda: cells)
+    assert float(more[0]) * 10 == pytest.approx(3.0)
+    assert float(more[1:].abs().max()) < 1e-3

@@ -6,6 +6,13 @@ import pytest
 from gensim.perturbations.gate import EXPECTED, FEWEST, SPREAD, Gate, learn_gate
 
 
+def learned(first, second, measured, unit=None, variance=0.0) -> Gate:
+    """With a unit for each condition, and control cells of one context."""
+    k, genes = first.shape
+    unit = np.arange(k) if unit is None else unit
+    return learn_gate(first, second, measured, unit, np.zeros(k, np.int64), np.full((1, genes), variance))
+
+
 def predictions(rng, k=40, genes=30):
     return rng.normal(size=(k, genes)), rng.normal(size=(k, genes))
 
@@ -16,8 +23,8 @@ def test_the_share_and_its_error_by_hand():
     Without one condition after another: 4/9, 5/9, 3/6, 3/6, with the mean 1/2; the variance is 3/4 * 2 / 18² = 1/216.
     """
     second = np.array([[1.0], [1.0], [2.0], [2.0]])
-    found = learn_gate(np.zeros((4, 1)), second, np.array([[1.0], [0.0], [1.0], [1.0]]))
-    assert (found.n_conditions, found.best) == (4, 0.5)
+    found = learned(np.zeros((4, 1)), second, np.array([[1.0], [0.0], [1.0], [1.0]]))
+    assert (found.n_units, found.best) == (4, 0.5)
     assert found.error == pytest.approx((1 / 216) ** 0.5)
     # Precisions: 9 of the prior of 1/3, and 216 / 3, as the variance of t with 3 degrees of freedom is 3.
     assert found.share == pytest.approx((9 / 3 + 72 / 2) / 81)
@@ -27,7 +34,7 @@ def test_the_share_and_its_error_by_hand():
 def test_it_finds_what_the_truth_was_made_with(truth):
     rng = np.random.default_rng(0)
     m, r = predictions(rng)
-    found = learn_gate(m, r, m + truth * (r - m) + rng.normal(size=m.shape))
+    found = learned(m, r, m + truth * (r - m) + rng.normal(size=m.shape))
     assert found.share == pytest.approx(truth, abs=0.05)
     assert abs(found.best - truth) < 3 * found.error
 
@@ -36,20 +43,49 @@ def test_its_error_is_how_far_it_is_off():
     """The spread of the share over 300 draws of the noise, and the mean of what it says its error is."""
     rng = np.random.default_rng(1)
     m, r = predictions(rng, k=12, genes=5)
-    drawn = [learn_gate(m, r, m + 0.5 * (r - m) + 2 * rng.normal(size=m.shape)) for _ in range(300)]
+    drawn = [learned(m, r, m + 0.5 * (r - m) + 2 * rng.normal(size=m.shape)) for _ in range(300)]
     spread, said = np.std([gate.best for gate in drawn]), np.sqrt(np.mean([gate.error**2 for gate in drawn]))
     assert 0.8 < said / spread < 1.4
     assert np.mean([gate.best for gate in drawn]) == pytest.approx(0.5, abs=4 * spread / 300**0.5)
 
 
+def test_conditions_of_one_unit_are_no_independent_witnesses():
+    """Two contexts of 50 conditions each cannot tell; of ten, whose shares differ, the error is how far it is off."""
+    rng = np.random.default_rng(4)
+    m, r = predictions(rng, k=100, genes=5)
+    assert learned(m, r, r, unit=np.arange(100) % 2) == Gate()
+    unit, drawn = np.arange(100) % 10, []
+    for _ in range(200):
+        truth = 0.5 + 0.3 * rng.normal(size=10)[unit][:, None]
+        drawn.append(learned(m, r, m + truth * (r - m), unit))
+    spread, said = np.std([gate.best for gate in drawn]), np.sqrt(np.mean([gate.error**2 for gate in drawn]))
+    assert drawn[0].n_units == 10
+    assert 0.8 < said / spread < 1.4
+
+
+def test_the_error_of_the_control_cells_is_common_to_all():
+    """Two contexts of ten conditions, whose predictions differ by the same everywhere."""
+    rng = np.random.default_rng(5)
+    variance, control = np.array([[0.1, 0.4], [0.9, 0.2]]), np.repeat([0, 1], 10)
+    m, r = np.zeros((20, 2)), np.ones((20, 2)) + 0.1 * rng.normal(size=(20, 2))
+    drawn = []
+    for _ in range(300):
+        error = np.sqrt(variance) * rng.normal(size=(2, 2))
+        drawn.append(learn_gate(m, r, 0.5 * r - error[control], np.arange(20), control, variance))
+    spread, said = np.std([gate.best for gate in drawn]), np.sqrt(np.mean([gate.error**2 for gate in drawn]))
+    assert 0.85 < said / spread < 1.15
+    # (10² (0.1 + 0.4) + 10² (0.9 + 0.2)) / (20 * 2)²
+    assert said == pytest.approx(0.1**0.5, rel=0.2)
+
+
 def test_what_tells_little_changes_little_and_shares_stay_shares():
     rng = np.random.default_rng(2)
     m, r = predictions(rng, k=5, genes=3)
-    noisy = learn_gate(m, r, m + 300 * rng.normal(size=m.shape))
+    noisy = learned(m, r, m + 300 * rng.normal(size=m.shape))
     assert noisy.error > 20 * SPREAD
     assert noisy.share == pytest.approx(EXPECTED, abs=0.05)
     for truth, expected in ((-2.0, 0.0), (3.0, 1.0)):
-        found = learn_gate(m, r, m + truth * (r - m))
+        found = learned(m, r, m + truth * (r - m))
         assert found.best == pytest.approx(truth)
         assert found.share == expected
 
@@ -57,17 +93,17 @@ def test_what_tells_little_changes_little_and_shares_stay_shares():
 def test_where_nothing_tells_it_is_the_prior():
     rng = np.random.default_rng(3)
     m, r = predictions(rng, k=FEWEST)
-    assert learn_gate(m[1:], r[1:], m[1:]) == Gate() == Gate(1 / 3)
-    assert learn_gate(m, m, r) == Gate()
+    assert learned(m[1:], r[1:], m[1:]) == Gate() == Gate(1 / 3)
+    assert learned(m, m, r) == Gate()
     # One condition alone tells them apart: nothing says how far it can be trusted.
     apart = m.copy()
     apart[0] = r[0]
-    assert learn_gate(m, apart, r) == Gate()
-    assert learn_gate(m[:0], r[:0], m[:0]) == Gate()
+    assert learned(m, apart, r) == Gate()
+    assert learned(m[:0], r[:0], m[:0]) == Gate()
 
 
 def test_it_says_what_it_is():
-    assert "too few conditions" in str(Gate())
+    assert "too little" in str(Gate())
     assert str(Gate(0.4, 7, 0.5, 0.1)) == (
-        "gate: 0.40 of the way to the regression on genes; 7 held-back conditions say 0.50 ± 0.10"
+        "gate: 0.40 of the way to the regression on genes; 7 held-back units say 0.50 ± 0.10"
     )

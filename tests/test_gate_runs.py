@@ -9,18 +9,32 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_runs
+import torch
 from screens import adata_of
 
 from gensim.after_training import measure_trained
 from gensim.cli import main
 from gensim.data.splits import Role
+from gensim.errors import CheckpointError, ConfigError
 from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.gate import EXPECTED, Gate, learn_gate
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.observed_shares import ObservedShares
 from gensim.simulator import Simulator
 from gensim.solvers.ode import Midpoint
-from gensim.training.run_folder import HELD_BACK, IN_GENES, JUDGING, OUTSIDE_LATENTS, CellIndex, RunFolder
+from gensim.training.run_folder import (
+    HELD_BACK,
+    IN_GENES,
+    IN_LATENTS,
+    JUDGING,
+    OBSERVED_SHARES,
+    ON_LIBRARY_SIZE,
+    ON_SHARES,
+    OUTSIDE_LATENTS,
+    CellIndex,
+    RunFolder,
+)
 from gensim.types import Condition
 
 NAMES = [f"G{i:02d}" for i in range(24)]
@@ -75,8 +89,8 @@ def expression(run: RunFolder) -> np.ndarray:
     return np.log1p(counted / counted.sum(axis=1, keepdims=True) * 1e4).astype(np.float32)
 
 
-def learned_anew(run: RunFolder, monkeypatch) -> tuple[np.ndarray, ...]:
-    """What the gate is learned from, once more: simulated, expected and measured effects."""
+def learned_anew(run: RunFolder, monkeypatch, **config) -> tuple[np.ndarray, ...]:
+    """What the gate is learned from, once more: simulated, expected and measured effects, and more."""
     seen = []
 
     def noted(*effects):
@@ -84,13 +98,13 @@ def learned_anew(run: RunFolder, monkeypatch) -> tuple[np.ndarray, ...]:
         return learn_gate(*effects)
 
     monkeypatch.setattr("gensim.training.learn_gate.learn_gate", noted)
-    measure_trained(run.config(), run, "cpu", Midpoint(8))
+    measure_trained(run.config().model_copy(update=config), run, torch.device("cpu"), Midpoint(8))
     return seen[0]
 
 
 def test_the_gate_is_learned_from_all_that_was_held_back_whole(run):
     gate, index = run.learned_gate, CellIndex.load(run.prepared / "cells.safetensors")
-    assert gate.n_conditions == len(held_back(index)) == 6
+    assert gate.n_units == len(held_back(index)) == 6
     assert json.loads(run.gate.read_text()) == asdict(gate)
     assert Simulator.load(run.path, "cpu").engine.decoder.gate == gate.share
 
@@ -99,7 +113,10 @@ def test_it_is_learned_without_a_cell_that_it_is_judged_by(run, monkeypatch):
     """Measured: validation cells against validation controls. Expected: by a regression on training cells alone."""
     index, x = CellIndex.load(run.prepared / "cells.safetensors"), expression(run)
     gone, row = held_back(index), {c: k for k, c in enumerate(index.conditions)}
-    simulated, expected, measured = learned_anew(run, monkeypatch)
+    simulated, expected, measured, unit, _, control_variance = learned_anew(run, monkeypatch)
+    assert sorted(unit.tolist()) == list(range(6))
+    controls = x[(index.role == Role.VALIDATION) & (index.condition_of == row[index.conditions[index.controls[0]]])]
+    np.testing.assert_allclose(control_variance[0], controls.var(axis=0) / len(controls), rtol=1e-3)
     training = fit_mean_effects(
         lambda of: x[of], index.condition_of, index.conditions, np.flatnonzero(index.role == Role.TRAIN)
     )
@@ -114,6 +131,32 @@ def test_it_is_learned_without_a_cell_that_it_is_judged_by(run, monkeypatch):
         np.testing.assert_allclose(r, told.shift(condition), atol=1e-3)
         raised, other = (0, 5) if condition.perturbations < ("G12",) else (5, 0)
         assert m[raised] - m[other] > 0.3
+
+
+def test_what_is_simulated_for_it_knows_nothing_of_what_was_held_back(run, tmp_path, monkeypatch):
+    """Whatever all cells that are not held out tell of effects, and however strong the guidance of sampling is."""
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    before = learned_anew(copy, monkeypatch)
+    for name in (IN_LATENTS, IN_GENES, OUTSIDE_LATENTS, ON_SHARES, ON_LIBRARY_SIZE):
+        if (copy.prepared / name).is_file():
+            effects = MeanEffects.load(copy.prepared / name)
+            replace(effects, delta=7 * effects.delta, plain=None).save(copy.prepared / name)
+    if (copy.prepared / OBSERVED_SHARES).is_file():
+        shares = ObservedShares.load(copy.prepared / OBSERVED_SHARES)
+        replace(shares, log_share=7 * shares.log_share).save(copy.prepared / OBSERVED_SHARES)
+    for changed in ({}, {"guidance": 3.0}):
+        for found, expected in zip(learned_anew(copy, monkeypatch, **changed), before, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_run_that_was_killed_before_it_learned_its_gate_learns_it_afterwards(run, tmp_path):
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    for file in (copy.gate, copy.summary):
+        file.unlink()
+    shutil.copytree(run.path.parent, tmp_path / "beside", ignore=shutil.ignore_patterns("run"))
+    config = str(run.path.parent / "config.yaml")
+    assert main(["train", "--config", config, f"run={copy.path}", "--device", "cpu"]) == 0
+    assert copy.gate.read_bytes() == run.gate.read_bytes()
 
 
 def test_effects_to_judge_by_are_those_of_training_conditions(run):
@@ -177,6 +220,26 @@ def test_cells_of_another_gate_are_other_cells(run, tmp_path):
     assert simulator.engine.decoder.gate == 0.9
 
 
+def test_a_gate_between_contexts_is_learned_from_whole_contexts(tmp_path):
+    """Of 30 lines with two perturbations each one is held out; of the rest, a quarter validates: seven units of two."""
+    lines = [f"line {i:02d}" for i in range(30)]
+    cells = [(label, line) for line in lines for label in ("control", "control", "A", "B") for _ in range(8)]
+    x = np.random.default_rng(0).poisson(30.0, size=(len(cells), 6)).astype(np.float32)
+    x[[label == "A" for label, _ in cells], 0] *= 2
+    adata = adata_of([label for label, _ in cells], x, cell_type=[line for _, line in cells])
+    adata.write_h5ad(tmp_path / "screen.h5ad")
+    path = small_runs.config(
+        tmp_path / "config.yaml", tmp_path / "run", tmp_path / "screen.h5ad",
+        split={"test": {"hold_out": "contexts", "column": "cell_type", "values": lines[:1]}, "validation_fraction": 0.25},
+    )  # fmt: skip
+    assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
+    run = RunFolder(tmp_path / "run")
+    index = CellIndex.load(run.prepared / "cells.safetensors")
+    assert len(held_back(index)) == 14
+    assert run.learned_gate.n_units == 7
+    assert len({condition.context for condition in held_back(index)}) == 7
+
+
 @pytest.mark.parametrize("sections", [
     {"test": {"hold_out": "cells"}},
     {"anchor": "none"},
@@ -189,8 +252,35 @@ def test_without_whole_conditions_or_an_anchor_nothing_is_learned(tmp_path, sect
     assert Simulator.load(run.path, "cpu").engine.decoder.gate == EXPECTED
 
 
-@pytest.mark.parametrize("value", ["1.2", "-0.1", "much", "nan"])
-def test_a_gate_is_a_share(run, value, capsys, tmp_path):
-    arguments = ["sample", "--run", str(run.path), "--out", str(tmp_path / "c.zarr"), f"gate={value}"]
+@pytest.mark.parametrize("value", ["1.2", "-0.1", "much", ".nan", "[]"])
+def test_a_gate_is_a_share(pca, value, capsys, tmp_path):
+    arguments = ["sample", "--run", str(pca.path), "--out", str(tmp_path / "c.zarr"), f"gate={value}"]
     assert main(arguments) == 2
-    assert "gate" in capsys.readouterr().err
+    assert "gate: a share from 0 (off) to 1 (on), or learned, is needed" in capsys.readouterr().err
+
+
+def test_a_gate_needs_predictions_to_lie_between(tmp_path):
+    run = run_with(tmp_path, PCA, anchor="none")
+    with pytest.raises(ConfigError, match=r"gate=0.5 lies between two .*anchor=none makes none"):
+        Simulator.load(run.path, "cpu", ["gate=0.5"])
+
+
+def test_a_damaged_gate_is_said_to_be_one(pca, tmp_path):
+    copy = RunFolder(shutil.copytree(pca.path, tmp_path / "run"))
+    copy.gate.write_text('{"shre": 0.5}')
+    with pytest.raises(CheckpointError, match=r"holds no gate"):
+        Simulator.load(copy.path, "cpu")
+
+
+def test_cells_say_with_which_gate_they_were_made(pca):
+    for overrides, gate in (([], pca.learned_gate.share), (["gate=0.25"], 0.25)):
+        simulation = Simulator.load(pca.path, "cpu", overrides).simulate()
+        assert simulation.schema.provenance["gate"] == gate
+
+
+def test_library_sizes_that_are_predicted_need_what_predicts_them(nb, tmp_path):
+    copy = RunFolder(shutil.copytree(nb.path, tmp_path / "run"))
+    (copy.prepared / ON_LIBRARY_SIZE).unlink()
+    Simulator.load(copy.path, "cpu")
+    with pytest.raises(FileNotFoundError):
+        Simulator.load(copy.path, "cpu", ["autoencoder.library_size=predicted"])

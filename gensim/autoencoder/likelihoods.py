@@ -13,7 +13,7 @@ from gensim.types import FloatArray
 
 SMALLEST_MEAN = 1e-12
 """Counts; below it a gene is never seen, and logarithms stay finite."""
-LOG_NODES = torch.arange(-23.5, 4.5, 0.75, dtype=torch.float64)
+LOG_NODES = torch.arange(-19.0, 4.5, 1.0, dtype=torch.float64)
 """Of the trapezoidal rule for means of logarithms, which converges faster than any power of their distance."""
 
 Float64Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ class CountDistribution:
         return (1 - pi) * (nb + pi * self.mu.square())
 
     def mean_log1p(self, scale: torch.Tensor) -> torch.Tensor:
-        """(B, G) E[log(1 + scale x)], good to 1e-4 up to a scaled mean of 1e6.
+        """(B, G) E[log(1 + scale x)], good to 2e-4 up to a scaled mean of 1e4.
 
             log(1 + y) = ∫ (1 - exp(-t y)) exp(-t) / t dt    over t > 0
             E[exp(-t x)] = (1 + mu (1 - exp(-t)) / theta)^-theta

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from gensim.config.autoencoder import AutoencoderConfig, PCAConfig
 from gensim.config.coupling import CouplingConfig, ExactCouplingConfig
@@ -77,9 +77,10 @@ class Config(Section):
     """Strength of classifier-free guidance in sampling: 1 for none, more exaggerates what the condition does."""
     cells: Literal["counts", "log1p_cp10k"] | None = None
     """Scale of simulated cells; left out: that of the data. Integer counts need data.scale=counts."""
-    gate: Literal["learned"] | Annotated[float, Field(ge=0, le=1)] = "learned"
-    """How far the mean of a condition that was not measured is brought from what its moved latents say to what a
-    regression on genes expects: 0 not at all, 1 all the way, or what held-back conditions say. Logarithms only."""
+    gate: float | Literal["learned"] = "learned"
+    """How far the mean of a condition that was not measured in its context is brought from what moved latents say to
+    what a regression on genes expects: 0 (off), 1 (on), a share between, or learned from conditions that were held
+    back for validation. Belongs to sampling; needs an anchor."""
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="before")
@@ -98,6 +99,13 @@ class Config(Section):
         if solver["kind"] == "torchdiffeq" and solver.get("method", "dopri5") not in ADAPTIVE_METHODS:
             steps = STEPS["euler"]
         return {**raw, "coupling": {"kind": fits, **coupling}, "solver": {"n_steps": steps, **solver}}
+
+    @field_validator("gate", mode="before")
+    @classmethod
+    def _is_a_share(cls, gate: object) -> object:
+        if gate != "learned" and not (isinstance(gate, int | float) and 0 <= gate <= 1):
+            raise ValueError(f"a share from 0 (off) to 1 (on), or learned, is needed, not {gate!r}")
+        return gate
 
     @model_validator(mode="after")
     def _columns_fit_together(self) -> Self:
@@ -132,6 +140,15 @@ class Config(Section):
         column = getattr(self.split.test, "column", None)
         if column is not None and column not in data.context_columns:
             raise ValueError(f"split.test.column={column!r} is not among data.context_columns={data.context_columns}")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_has_an_anchor(self) -> Self:
+        if self.gate != "learned" and self.anchor == "none":
+            raise ValueError(
+                f"gate={self.gate} lies between two predictions of a mean, and anchor=none makes none of them; "
+                "leave gate out, or train with an anchor"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,14 +1,16 @@
-"""How far a mean is brought from one prediction to another, learned from conditions that neither has seen."""
+"""How far a mean is brought from one prediction to another, learned from what neither was fitted on."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.types import IntArray
+
 EXPECTED, SPREAD = 1 / 3, 1 / 3
 """Mean and standard deviation of the share before any condition has been looked at (decision 20)."""
 FEWEST = 4
-"""Conditions from which a share is learned: the variance of Student's t with their degrees of freedom is finite."""
+"""Units from which a share is learned: the variance of Student's t with their degrees of freedom is finite."""
 
 Float64Array = NDArray[np.float64]
 
@@ -19,46 +21,64 @@ class Gate:
 
     Args:
         share: what is used, from 0 (the first prediction) to 1 (the second).
-        n_conditions: from which it was learned.
+        n_units: that were held back together (perturbations, pairs or contexts), from which it was learned.
         best: share that leaves the least squared error of these; None where it was not learned.
         error: standard error of `best`; None likewise.
     """
 
     share: float = EXPECTED
-    n_conditions: int = 0
+    n_units: int = 0
     best: float | None = None
     error: float | None = None
 
     def __str__(self) -> str:
         if self.best is None:
-            return f"gate: {self.share:.2f} of the way to the regression on genes, as too few conditions tell of it"
+            return f"gate: {self.share:.2f} of the way to the regression on genes, as too little was held back to tell"
         return (
-            f"gate: {self.share:.2f} of the way to the regression on genes; {self.n_conditions} held-back conditions "
+            f"gate: {self.share:.2f} of the way to the regression on genes; {self.n_units} held-back units "
             f"say {self.best:.2f} ± {self.error:.2f}"
         )
 
 
-def learn_gate(first: Float64Array, second: Float64Array, measured: Float64Array) -> Gate:
+def learn_gate(
+    first: Float64Array,
+    second: Float64Array,
+    measured: Float64Array,
+    unit: IntArray,
+    control: IntArray,
+    control_variance: Float64Array,
+) -> Gate:
     """The share of the way from the first of two predictions to the second that comes nearest to what was measured.
 
         best = sum_k (t_k - m_k) . (r_k - m_k) / sum_k |r_k - m_k|²
 
-    with its standard error by leaving conditions out (Efron and Stein 1981), and the mean of that and of a normal
-    prior, each weighed by its precision (that of Student's t, as conditions are few).
+    Its variance is that of leaving out one unit after another (Efron and Stein 1981), and that of the control cells
+    which effects were measured against, whose error all units have in common. What is used is the mean of a normal
+    prior and of what was found, each weighed by its precision (that of Student's t, as units are few).
 
     Args:
         first, second, measured: (K, F) m, r and t, by condition. Errors of t must not be in m or r.
+        unit: (K,) number of what was held back with each condition; conditions of one unit are not independent.
+        control: (K,) row of `control_variance` that each condition was measured against.
+        control_variance: (C, F) variances of the means of control cells.
     """
     towards = second - first
-    a, b = ((measured - first) * towards).sum(axis=1), np.square(towards).sum(axis=1)
-    others = b.sum() - b
-    n = len(b)
+    a, b = (_summed(unit, products.sum(axis=1)) for products in ((measured - first) * towards, np.square(towards)))
+    n, others = len(b), b.sum() - b
     if n < FEWEST or not (others > 0).all():
         return Gate()
     best = float(a.sum() / b.sum())
     left_out = (a.sum() - a) / others
-    variance = (n - 1) / n * float(np.square(left_out - left_out.mean()).sum())
-    # What so few conditions say of their own spread is uncertain, too: Student's t with n - 1 degrees of freedom.
-    uncertain = variance * (n - 1) / (n - 3)
+    over_units = (n - 1) / n * float(np.square(left_out - left_out.mean()).sum())
+    of_controls = float((control_variance * np.square(_summed(control, towards))).sum()) / float(b.sum()) ** 2
+    # What so few units say of their own spread is uncertain, too: Student's t with n - 1 degrees of freedom.
+    uncertain = over_units * (n - 1) / (n - 3) + of_controls
     share = EXPECTED + SPREAD**2 / (SPREAD**2 + uncertain) * (best - EXPECTED)
-    return Gate(min(1.0, max(0.0, share)), n, best, variance**0.5)
+    return Gate(min(1.0, max(0.0, share)), n, best, (over_units + of_controls) ** 0.5)
+
+
+def _summed(row: IntArray, values: Float64Array) -> Float64Array:
+    """Sums of the values that belong to each row."""
+    total = np.zeros((row.max(initial=-1) + 1, *values.shape[1:]))
+    np.add.at(total, row, values)
+    return total

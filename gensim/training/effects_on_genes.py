@@ -3,18 +3,29 @@
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from scipy import sparse
 
 from gensim.atomic import write_json
-from gensim.autoencoder.base import Autoencoder, residual
+from gensim.autoencoder.base import Autoencoder, gene_moments, residual
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.data.screen import Screen
 from gensim.perturbations.choose_regression import Chosen, choose_regressions, over_contexts
+from gensim.perturbations.condition_file import save_by_condition
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
-from gensim.perturbations.shrinkage import shrink_each
+from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.perturbations.vectors import VectorTable
-from gensim.training.run_folder import IN_GENES, OBSERVED_SHARES, ON_SHARES, OUTSIDE_LATENTS, REGRESSIONS
+from gensim.training.run_folder import (
+    CONTROL_VARIANCE,
+    HELD_BACK,
+    IN_GENES,
+    OBSERVED_SHARES,
+    ON_LIBRARY_SIZE,
+    ON_SHARES,
+    OUTSIDE_LATENTS,
+    REGRESSIONS,
+)
 from gensim.types import IntArray
 
 
@@ -54,6 +65,9 @@ class GenesOfScreen:
             shares = observe_shares(self.screen.x, self.screen.library_size, *of_screen)
             shares.save(folder / OBSERVED_SHARES)
             around, place = shares.effects(), ON_SHARES
+            log_sizes = np.log(self.screen.library_size)[:, None]
+            sizes = fit_mean_effects(lambda of: log_sizes[of], *of_screen, shrink=shrink_together)
+            sizes.save(folder / ON_LIBRARY_SIZE)
         else:
             around = fit_mean_effects(lambda of: residual(self.autoencoder, self.x[of]), *of_screen, shrink=shrink_each)
             place = OUTSIDE_LATENTS
@@ -67,3 +81,13 @@ class GenesOfScreen:
         }
         write_json(folder / REGRESSIONS, {where: asdict(chosen) for where, chosen in found.items()})
         return found
+
+    def write_held_back(self, folder: Path, cells: IntArray) -> None:
+        """Write what a gate is learned by: mean effects of the rows `cells`, and the variances of their controls."""
+        effects = self.mean_effects(cells)
+        effects.save(folder / HELD_BACK)
+        controls = tuple(dict.fromkeys(condition.control for condition in effects.conditions))
+        of_controls = [cells[self.screen.condition_of[cells] == self.screen.conditions.index(c)] for c in controls]
+        variance = [gene_moments(self.x[rows])[1] / len(rows) for rows in of_controls]
+        shape = (len(controls), self.x.shape[1])
+        save_by_condition(folder / CONTROL_VARIANCE, controls, {"variance": np.reshape(variance, shape)})

@@ -1,17 +1,20 @@
 """How far means are brought to the regression on genes, by conditions that were held back whole for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 import torch
 
+from gensim.data.splits import Role
 from gensim.decoding import Decoder, MovedCells, is_gated
 from gensim.perturbations.gate import Gate, learn_gate
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation, ValidationTask, batches_of
 from gensim.transport.base import Transport
-from gensim.types import FloatArray
+from gensim.types import Condition, FloatArray, IntArray, spread
+
+CELLS_PER_CONDITION = 1024
 
 
 def gate_of_held_back(
@@ -19,31 +22,51 @@ def gate_of_held_back(
     decoder: Decoder,
     simulation: Validation,
     cells: CellIndex,
-    tasks: Sequence[ValidationTask],
+    source_of: IntArray,
     on_genes: MeanEffects,
     measured: MeanEffects,
+    control_variance: Mapping[Condition, FloatArray],
+    unit_of: Callable[[Condition], Hashable],
 ) -> Gate:
     """The share of the way that brings simulated mean effects on genes nearest to those of held-back conditions.
 
+    These are simulated from training cells, so that no error of control cells is in what was measured and in what was
+    simulated.
+
     Args:
-        decoder: as in sampling, but told of training cells only; its own gate is not looked at.
-        simulation: simulates from validation's control cells what training cells tell.
-        tasks: of the held-back conditions.
+        decoder: as in sampling, but told of training cells only.
+        simulation: simulates what training cells tell.
+        source_of: (K,) condition that the cells of each come from, see `CellIndex.source_of`.
         on_genes: mean effects of training conditions, with the regression that tells of others.
         measured: mean effects of the held-back conditions against validation's control cells.
+        control_variance: by control condition (G,) variances of the means of those.
+        unit_of: what was held back together with a condition.
     """
-    known = dict(zip(measured.conditions, measured.delta, strict=True))
-    of_tasks = [(task, cells.conditions[task.condition]) for task in tasks]
-    told = [task for task, condition in of_tasks if condition in known and is_gated(on_genes, condition)]
+    row = {condition: k for k, condition in enumerate(cells.conditions)}
+    training = np.flatnonzero(cells.role == Role.TRAIN)
+    sources = {
+        c: spread(training[cells.condition_of[training] == source_of[row[c]]], CELLS_PER_CONDITION)
+        for c in measured.conditions
+    }
+    told = [c for c in measured.conditions if len(sources[c]) and is_gated(on_genes, c)]
     if not told:
         return Gate()
-    effects: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    for batch in batches_of(told):
+    simulated = []
+    for batch in batches_of([ValidationTask(row[c], sources[c], training[:0]) for c in told]):
         for task, z_1 in zip(batch, simulation.simulated(transport, batch), strict=True):
-            condition = cells.conditions[task.condition]
             moved = _moved(task, torch.from_numpy(z_1), simulation, cells, on_genes)
-            effects.append((decoder.mean_effect(moved).cpu().numpy(), on_genes.shift(condition), known[condition]))
-    return learn_gate(*(np.stack(of).astype(np.float64) for of in zip(*effects, strict=True)))
+            simulated.append(decoder.mean_effect(moved).cpu().numpy())
+    known = dict(zip(measured.conditions, measured.delta, strict=True))
+    units = {unit: i for i, unit in enumerate(dict.fromkeys(map(unit_of, told)))}
+    controls = sorted({condition.control for condition in told}, key=lambda control: control.key)
+    return learn_gate(
+        np.stack(simulated).astype(np.float64),
+        np.stack([on_genes.shift(condition) for condition in told]).astype(np.float64),
+        np.stack([known[condition] for condition in told]).astype(np.float64),
+        np.array([units[unit_of(condition)] for condition in told]),
+        np.array([controls.index(condition.control) for condition in told]),
+        np.stack([control_variance[control] for control in controls]).astype(np.float64),
+    )
 
 
 def _moved(
@@ -56,7 +79,7 @@ def _moved(
         np.full(n, task.condition, dtype=np.int64),
         task.sources,
         np.zeros((n, 0), dtype=np.float32),
-        torch.zeros((n, on_genes.delta.shape[1]), device=device),
+        torch.zeros((1, on_genes.delta.shape[1]), device=device).expand(n, -1),
         simulation.latents[torch.from_numpy(task.sources).to(device)],
         z_1.to(device),
         cells.library_size[task.sources],

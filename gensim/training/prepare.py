@@ -23,7 +23,7 @@ from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
 from gensim.perturbations.shrinkage import shrink_together
@@ -36,12 +36,10 @@ from gensim.training.own_effects import OwnEffects
 from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
 from gensim.training.run_folder import (
     GAUSSIAN_MAPS,
-    HELD_BACK,
     IN_LATENTS,
     IN_SIMULATION,
     JUDGING,
     OBSERVED_SHARES,
-    ON_LIBRARY_SIZE,
     ON_THETA,
     CellIndex,
     RunFolder,
@@ -122,9 +120,6 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         encode_cells(autoencoder, x, latents)
         latents.flush()
 
-        def effects(read: Callable[[IntArray], FloatArray], cells: IntArray, shrink: Shrinkage | None) -> MeanEffects:
-            return fit_mean_effects(read, screen.condition_of, screen.conditions, cells, shrink=shrink)
-
         # Validation judges with effects that it did not see; what is simulated afterwards has the best there are.
         not_held_out = np.flatnonzero(split.role != Role.HELD_OUT)
 
@@ -135,7 +130,8 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             return fit_penetrance(lambda of: latents[of], screen.condition_of, screen.conditions, cells)
 
         def in_latents(cells: IntArray) -> MeanEffects:
-            return effects(lambda of: latents[of], cells, shrink=shrink_together)
+            of_screen = screen.condition_of, screen.conditions, cells
+            return fit_mean_effects(lambda of: latents[of], *of_screen, shrink=shrink_together)
 
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
@@ -155,8 +151,10 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         penetrance.save(folder / IN_SIMULATION)
         held_back = np.setdiff1d(screen.condition_of[rows[Role.VALIDATION]], screen.condition_of[rows[Role.TRAIN]])
         if len(held_back) and config.anchor != "none" and config.data.time_column is None:
-            genes.write(folder / JUDGING, rows[Role.TRAIN], genes.mean_effects(rows[Role.TRAIN]), judged)
-            genes.mean_effects(rows[Role.VALIDATION]).save(folder / JUDGING / HELD_BACK)
+            if judging_genes is None:
+                judging_genes = genes.mean_effects(rows[Role.TRAIN])
+            genes.write(folder / JUDGING, rows[Role.TRAIN], judging_genes, judged)
+            genes.write_held_back(folder / JUDGING, rows[Role.VALIDATION])
         on_genes = genes.mean_effects(not_held_out)
         chosen = choose_regressions(simulating, vectors, contexts, judged_also_on=on_genes)
         regressions = genes.write(folder, not_held_out, on_genes, chosen)
@@ -165,8 +163,6 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
                 log.info("%s: %s", where, line)
         decoded = {"pca": decode_logs(_principal_components(autoencoder, x_train))}
         if isinstance(autoencoder, CountAutoencoder):
-            log_sizes = np.log(screen.library_size)[:, None]
-            effects(lambda cells: log_sizes[cells], not_held_out, shrink=shrink_together).save(folder / ON_LIBRARY_SIZE)
             shares = ObservedShares.load(folder / OBSERVED_SHARES)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]

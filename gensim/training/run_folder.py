@@ -59,6 +59,8 @@ JUDGING = "judging"
 """Folder of effects on genes that training cells alone tell of, where validation has whole conditions."""
 HELD_BACK = "held_back.safetensors"
 """In it, plain mean effects over genes of those conditions against validation controls."""
+CONTROL_VARIANCE = "control_variance.safetensors"
+"""In it, variances of the means of those controls."""
 OBSERVED_SHARES = "observed_shares.safetensors"
 """What was counted of every gene in every condition that is not held out."""
 
@@ -223,7 +225,13 @@ class RunFolder:
 
     @property
     def learned_gate(self) -> Gate:
-        return Gate(**read_json(self.gate)) if self.gate.is_file() else Gate()
+        found = read_json(self.gate) if self.gate.is_file() else {}
+        try:
+            return Gate(**found)
+        except TypeError as error:
+            raise CheckpointError(
+                f"run file {str(self.gate)!r} holds no gate ({error}); train the run again (--overwrite)"
+            ) from error
 
     @property
     def gene_effects(self) -> Path:
