@@ -228,9 +228,10 @@ def test_a_gate_between_contexts_is_learned_from_whole_contexts(tmp_path):
     x[[label == "A" for label, _ in cells], 0] *= 2
     adata = adata_of([label for label, _ in cells], x, cell_type=[line for _, line in cells])
     adata.write_h5ad(tmp_path / "screen.h5ad")
+    test = {"hold_out": "contexts", "column": "cell_type", "values": lines[:1]}
     path = small_runs.config(
         tmp_path / "config.yaml", tmp_path / "run", tmp_path / "screen.h5ad",
-        split={"test": {"hold_out": "contexts", "column": "cell_type", "values": lines[:1]}, "validation_fraction": 0.25},
+        split={"test": test, "validation_fraction": 0.25},
     )  # fmt: skip
     assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
     run = RunFolder(tmp_path / "run")
