@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import integrate, stats
 
 from gensim.perturbations.gate import EXPECTED, FEWEST, SPREAD, Gate, learn_gate
 
@@ -26,8 +27,11 @@ def test_the_share_and_its_error_by_hand():
     found = learned(np.zeros((4, 1)), second, np.array([[1.0], [0.0], [1.0], [1.0]]))
     assert (found.n_units, found.best) == (4, 0.5)
     assert found.error == pytest.approx((1 / 216) ** 0.5)
-    # Precisions: 9 of the prior of 1/3, and 216 / 3, as the variance of t with 3 degrees of freedom is 3.
-    assert found.share == pytest.approx((9 / 3 + 72 / 2) / 81)
+    # The posterior mean by Simpson's rule, of a normal prior of 1/3 ± 1/3 and Student's t with 3 degrees of freedom.
+    at = np.linspace(-2, 3, 20_001)
+    posterior = stats.norm(1 / 3, 1 / 3).pdf(at) * stats.t(3, at, (1 / 216) ** 0.5).pdf(0.5)
+    expected = integrate.simpson(at * posterior, x=at) / integrate.simpson(posterior, x=at)
+    assert found.share == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("truth", [0.0, 0.3, 1.0])
@@ -50,10 +54,10 @@ def test_its_error_is_how_far_it_is_off():
 
 
 def test_conditions_of_one_unit_are_no_independent_witnesses():
-    """Two contexts of 50 conditions each cannot tell; of ten, whose shares differ, the error is how far it is off."""
+    """A context of 100 conditions cannot tell; of ten, whose shares differ, the error is how far it is off."""
     rng = np.random.default_rng(4)
     m, r = predictions(rng, k=100, genes=5)
-    assert learned(m, r, r, unit=np.arange(100) % 2) == Gate()
+    assert learned(m, r, r, unit=np.zeros(100, np.int64)) == Gate()
     unit, drawn = np.arange(100) % 10, []
     for _ in range(200):
         truth = 0.5 + 0.3 * rng.normal(size=10)[unit][:, None]
@@ -84,16 +88,27 @@ def test_what_tells_little_changes_little_and_shares_stay_shares():
     noisy = learned(m, r, m + 300 * rng.normal(size=m.shape))
     assert noisy.error > 20 * SPREAD
     assert noisy.share == pytest.approx(EXPECTED, abs=0.05)
-    for truth, expected in ((-2.0, 0.0), (3.0, 1.0)):
+    for truth, expected in ((-0.7, 0.0), (1.6, 1.0)):
         found = learned(m, r, m + truth * (r - m))
         assert found.best == pytest.approx(truth)
         assert found.share == expected
 
 
+def test_two_that_agree_by_chance_tell_less_than_ten():
+    """Both say 1 with the same standard error: Student's t of one degree of freedom hardly leaves the prior."""
+    m, r = np.zeros((10, 1)), np.ones((10, 1))
+    few = learned(m[:2], r[:2], np.array([[0.8], [1.2]]))
+    many = learned(m, r, 1 + 0.2 * np.sqrt(9) * np.array([[1.0], [-1.0]] * 5))
+    assert (few.best, many.best) == (pytest.approx(1), pytest.approx(1))
+    assert few.error == pytest.approx(many.error)
+    assert EXPECTED < few.share < many.share < 1
+
+
 def test_where_nothing_tells_it_is_the_prior():
     rng = np.random.default_rng(3)
-    m, r = predictions(rng, k=FEWEST)
-    assert learned(m[1:], r[1:], m[1:]) == Gate() == Gate(1 / 3)
+    m, r = predictions(rng, k=5)
+    few = slice(FEWEST - 1)
+    assert learned(m[few], r[few], m[few]) == Gate() == Gate(1 / 3)
     assert learned(m, m, r) == Gate()
     # One condition alone tells them apart: nothing says how far it can be trusted.
     apart = m.copy()

@@ -9,8 +9,10 @@ from gensim.types import IntArray
 
 EXPECTED, SPREAD = 1 / 3, 1 / 3
 """Mean and standard deviation of the share before any condition has been looked at (decision 20)."""
-FEWEST = 4
-"""Units from which a share is learned: the variance of Student's t with their degrees of freedom is finite."""
+FEWEST = 2
+"""Units from which a share is learned: fewer say nothing of their own spread."""
+SHARES = np.linspace(EXPECTED - 6 * SPREAD, EXPECTED + 6 * SPREAD, 2401)
+"""Over which the posterior is summed."""
 
 Float64Array = NDArray[np.float64]
 
@@ -53,8 +55,9 @@ def learn_gate(
         best = sum_k (t_k - m_k) . (r_k - m_k) / sum_k |r_k - m_k|²
 
     Its variance is that of leaving out one unit after another (Efron and Stein 1981), and that of the control cells
-    which effects were measured against, whose error all units have in common. What is used is the mean of a normal
-    prior and of what was found, each weighed by its precision (that of Student's t, as units are few).
+    which effects were measured against, whose error all units have in common. What is used is the posterior mean under
+    a normal prior, `best` being Student's t around the true share, with a degree of freedom less than there are units;
+    inside 0 to 1.
 
     Args:
         first, second, measured: (K, F) m, r and t, by condition. Errors of t must not be in m or r.
@@ -71,10 +74,16 @@ def learn_gate(
     left_out = (a.sum() - a) / others
     over_units = (n - 1) / n * float(np.square(left_out - left_out.mean()).sum())
     of_controls = float((control_variance * np.square(_summed(control, towards))).sum()) / float(b.sum()) ** 2
-    # What so few units say of their own spread is uncertain, too: Student's t with n - 1 degrees of freedom.
-    uncertain = over_units * (n - 1) / (n - 3) + of_controls
-    share = EXPECTED + SPREAD**2 / (SPREAD**2 + uncertain) * (best - EXPECTED)
-    return Gate(min(1.0, max(0.0, share)), n, best, (over_units + of_controls) ** 0.5)
+    error = (over_units + of_controls) ** 0.5
+    return Gate(min(1.0, max(0.0, _posterior_mean(best, error, n - 1))), n, best, error)
+
+
+def _posterior_mean(best: float, error: float, freedom: int) -> float:
+    off = (best - SHARES) / max(error, float(SHARES[1] - SHARES[0]))
+    log_likelihood = -(freedom + 1) / 2 * np.log1p(np.square(off) / freedom)
+    log_posterior = log_likelihood - np.square((SHARES - EXPECTED) / SPREAD) / 2
+    weight = np.exp(log_posterior - log_posterior.max())
+    return float(weight @ SHARES / weight.sum())
 
 
 def _summed(row: IntArray, values: Float64Array) -> Float64Array:
