@@ -35,6 +35,7 @@ from gensim.training.run_folder import (
     CellIndex,
     RunFolder,
 )
+from gensim.training.validation import Validation
 from gensim.types import Condition
 
 NAMES = [f"G{i:02d}" for i in range(24)]
@@ -131,6 +132,24 @@ def test_it_is_learned_without_a_cell_that_it_is_judged_by(run, monkeypatch):
         np.testing.assert_allclose(r, told.shift(condition), atol=1e-3)
         raised, other = (0, 5) if condition.perturbations < ("G12",) else (5, 0)
         assert m[raised] - m[other] > 0.3
+
+
+def test_it_is_learned_from_training_cells_that_are_moved(run, monkeypatch):
+    index, simulated, moved = CellIndex.load(run.prepared / "cells.safetensors"), Validation.simulated, []
+
+    def noted(self, transport, tasks):
+        moved.extend(tasks)
+        return simulated(self, transport, tasks)
+
+    monkeypatch.setattr(Validation, "simulated", noted)
+    learned_anew(run, monkeypatch)
+    of_gate = [task for task in moved if index.conditions[task.condition] in held_back(index)]
+    assert len(of_gate) == 6
+    for task in of_gate:
+        assert set(index.role[task.sources]) == {Role.TRAIN}
+        assert {index.conditions[k] for k in index.condition_of[task.sources]} == {
+            index.conditions[task.condition].control
+        }
 
 
 def test_what_is_simulated_for_it_knows_nothing_of_what_was_held_back(run, tmp_path, monkeypatch):
