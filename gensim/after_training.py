@@ -24,8 +24,8 @@ from gensim.training.calibration import calibrate
 from gensim.training.checkpoint import load_weights
 from gensim.training.learn_gate import gate_of_held_back
 from gensim.training.run_folder import (
-    CONTROL_VARIANCE,
     HELD_BACK,
+    HELD_BACK_CONTROLS,
     OBSERVED_SHARES,
     CellIndex,
     EffectsOnGenes,
@@ -101,7 +101,7 @@ class _Trained:
         decoder = build_decoder(
             unguided, run.judging, self.codebook, self.autoencoder, missing, gate=0.0, measures_all=False
         )
-        controls, variance = load_by_condition(run.judging.folder / CONTROL_VARIANCE)
+        controls, moments = load_by_condition(run.judging.folder / HELD_BACK_CONTROLS)
         return gate_of_held_back(
             self.transport,
             decoder,
@@ -110,10 +110,14 @@ class _Trained:
             self.cells.source_of(self.codebook.effects.times),
             run.judging.on_expression(self.codebook),
             MeanEffects.load(run.judging.folder / HELD_BACK),
-            dict(zip(controls, variance["variance"], strict=True)),
+            dict(zip(controls, zip(moments["mean"], moments["variance"], strict=True), strict=True)),
             self._unit_of,
         )
 
     def _unit_of(self, condition: Condition) -> Hashable:
+        """What was held back together with a condition: a context, a perturbation wherever it is, or the condition."""
         test = self.config.split.test
-        return dict(condition.context)[test.column] if isinstance(test, ContextSplit) else condition.perturbations
+        if isinstance(test, ContextSplit):
+            return dict(condition.context)[test.column]
+        known = {name for trained in self.codebook.effects.conditions for name in trained.perturbations}
+        return next((name for name in condition.perturbations if name not in known), condition.perturbations)

@@ -18,8 +18,10 @@ from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
-SECANT, SECANT_STEPS, FLATTEST = 0.02, 3, 1e-4
+SECANT, SECANT_STEPS, FLATTEST = 0.02, 3, 1e-2
 """First step of secants for an effect on logarithms, their number, and the slope at which a gene hardly answers."""
+LEAST_MEAN = 1e-12
+"""Mean log1p CP10k that stands for 0 where its logarithm is taken."""
 MOST_RAISED = 3.0
 """Natural logarithm of what means of responders may be multiplied by for that: rare genes would go far for nothing."""
 GRID_TOLERANCE = 1e-2
@@ -82,8 +84,9 @@ Draw = Callable[[str], FloatArray]
 class Decoder(ABC):
     """Turns moved latents into cells."""
 
+    on_genes: MeanEffects | None
     gate: float
-    """How far the mean of what was not measured is brought to what a regression on genes expects."""
+    """How far the mean of what was not measured is brought to what a regression says of effects `on_genes`."""
 
     @abstractmethod
     def population(self, condition: Condition, first: Callable[[], MovedCells]) -> torch.Tensor:
@@ -332,20 +335,25 @@ def raised_to(
     wanted: torch.Tensor,
     most: float,
 ) -> torch.Tensor:
-    """(G,) x for which the (G,) `mean(x)` is `wanted`, gene by gene, where it rises with x; by secants.
+    """(G,) x for which the (G,) `mean(x)` is `wanted`, gene by gene, where it rises with x.
+
+    By secants between x and the logarithm of the mean, which is nearly x itself for a rare gene.
 
     Args:
         start, at_start: an x, and the mean there.
         most: x goes no further from `start`.
     """
-    x, value = start, at_start
-    slope = (mean(x + SECANT) - value) / SECANT
+
+    def log(mean: torch.Tensor) -> torch.Tensor:
+        return mean.clamp_min(LEAST_MEAN).log()
+
+    x, value, target = start, log(at_start), log(wanted)
+    slope = (log(mean(x + SECANT)) - value) / SECANT
     for _ in range(SECANT_STEPS):
-        step = ((wanted - value) / slope.clamp_min(FLATTEST)).clamp(-1, 1)
-        stepped = torch.minimum(torch.maximum(x + step, start - most), start + most)
-        found, went = mean(stepped), stepped - x
-        moved = went.abs() > FLATTEST
-        slope = torch.where(moved, (found - value) / torch.where(moved, went, 1), slope)
+        stepped = x + (target - value) / slope.clamp_min(FLATTEST)
+        stepped = torch.minimum(torch.maximum(stepped, start - most), start + most)
+        found, went = log(mean(stepped)), stepped - x
+        slope = torch.where(went != 0, (found - value) / torch.where(went != 0, went, 1), slope)
         x, value = stepped, found
     return x
 

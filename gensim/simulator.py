@@ -297,7 +297,7 @@ class Simulator:
             ),
             "request_digest": digest([c.key for c in plan.conditions], plan.ends.tolist()),
             "controls_digest": controls_digest,
-            "gate": self.engine.decoder.gate,
+            "gate": None if self.engine.decoder.on_genes is None else self.engine.decoder.gate,
             "weights_digest": self.weights_digest,
         }
         scale = self.config.cells or data.scale

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from gensim.autoencoder.count import CountAutoencoder
+from gensim.autoencoder.likelihoods import CountDistribution
 from gensim.data.scale import to_log1p_cp10k
-from gensim.decoding import CountDecoder, DecodedCells, MovedCells, implied_grid, refuse_beyond_integers
+from gensim.decoding import CountDecoder, DecodedCells, MovedCells, implied_grid, raised_to, refuse_beyond_integers
 from gensim.errors import DataError
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.seeding import torch_generator
@@ -295,3 +296,21 @@ def test_responders_are_not_multiplied_beyond_reason():
     more = known.population(A, lambda: cells)
     assert float(more[0]) * 10 == pytest.approx(3.0)
     assert float(more[1:].abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("size", [1_000.0, 10_000.0])
+@pytest.mark.parametrize("theta", [0.1, 1.0, 100.0])
+def test_means_are_raised_to_where_they_are_wanted(size, theta):
+    """Genes of 0.01 to 100 counts, whose mean logarithms are wanted higher and lower, where they can get there."""
+    mu, scale = torch.logspace(-2, 2, 9)[None], torch.tensor([[1e4 / size]])
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return CountDistribution(mu * x.exp(), torch.tensor(theta)).mean_log1p(scale)[0]
+
+    start = torch.zeros(9)
+    least, most = mean(start - 3), mean(start + 3)
+    for change in (-0.5, -0.1, 0.1, 0.5):
+        wanted = torch.minimum(torch.maximum(mean(start) + change, least), most)
+        found = raised_to(mean, start, mean(start), wanted, 3.0)
+        assert float(found.abs().max()) <= 3.0
+        torch.testing.assert_close(mean(found), wanted, atol=0.01, rtol=0)

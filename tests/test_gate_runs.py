@@ -42,9 +42,9 @@ NAMES = [f"G{i:02d}" for i in range(24)]
 PCA, NB = {"n_latents": 4}, {"kind": "nb", "n_latents": 4, "max_epochs": 2}
 
 
-def run_with(folder, autoencoder, test=None, **sections):
+def run_with(folder, autoencoder, test=None, more=(), **sections):
     """24 perturbations of 16 cells: the first dozen doubles gene 0, the other gene 5, which vectors tell."""
-    labels = ["control"] * 120 + [name for name in NAMES for _ in range(16)]
+    labels = ["control"] * 120 + [name for name in [*NAMES, *more] for _ in range(16)]
     raised = np.array([[label < "G12", label >= "G12"] for label in labels]) & (np.array(labels) != "control")[:, None]
     mean = np.full((len(labels), 8), 30.0)
     mean[:, [0, 5]] += 30 * raised
@@ -117,7 +117,7 @@ def test_it_is_learned_without_a_cell_that_it_is_judged_by(run, monkeypatch):
     simulated, expected, measured, unit, _, control_variance = learned_anew(run, monkeypatch)
     assert sorted(unit.tolist()) == list(range(6))
     controls = x[(index.role == Role.VALIDATION) & (index.condition_of == row[index.conditions[index.controls[0]]])]
-    np.testing.assert_allclose(control_variance[0], controls.var(axis=0) / len(controls), rtol=1e-3)
+    np.testing.assert_allclose(control_variance[0], controls.var(axis=0, ddof=1) / len(controls), rtol=1e-3)
     training = fit_mean_effects(
         lambda of: x[of], index.condition_of, index.conditions, np.flatnonzero(index.role == Role.TRAIN)
     )
@@ -270,7 +270,10 @@ def test_without_whole_conditions_or_an_anchor_nothing_is_learned(tmp_path, sect
     run = run_with(tmp_path, PCA, **sections)
     assert not run.gate.exists()
     assert not (run.prepared / JUDGING).exists()
-    assert Simulator.load(run.path, "cpu").engine.decoder.gate == EXPECTED
+    simulator = Simulator.load(run.path, "cpu")
+    assert simulator.engine.decoder.gate == EXPECTED
+    used = simulator.simulate().schema.provenance["gate"]
+    assert used is None if sections.get("anchor") == "none" else used == EXPECTED
 
 
 @pytest.mark.parametrize("value", ["1.2", "-0.1", "much", ".nan", "[]"])
@@ -288,15 +291,24 @@ def test_a_gate_needs_predictions_to_lie_between(tmp_path):
 
 def test_a_damaged_gate_is_said_to_be_one(pca, tmp_path):
     copy = RunFolder(shutil.copytree(pca.path, tmp_path / "run"))
-    copy.gate.write_text('{"shre": 0.5}')
-    with pytest.raises(CheckpointError, match=r"holds no gate"):
-        Simulator.load(copy.path, "cpu")
+    for content in ('{"shre": 0.5}', '{"share": "x"}', '{"share": 7}'):
+        copy.gate.write_text(content)
+        with pytest.raises(CheckpointError, match=r"holds no gate"):
+            Simulator.load(copy.path, "cpu")
 
 
 def test_cells_say_with_which_gate_they_were_made(pca):
     for overrides, gate in (([], pca.learned_gate.share), (["gate=0.25"], 0.25)):
         simulation = Simulator.load(pca.path, "cpu", overrides).simulate()
         assert simulation.schema.provenance["gate"] == gate
+
+
+def test_a_perturbation_that_was_held_back_is_one_unit_wherever_it_is(tmp_path):
+    """Pairs of the first dozen with the second, of which a pair goes where either does."""
+    run = run_with(tmp_path, PCA, more=[f"{a}+{b}" for a, b in zip(NAMES[:12], NAMES[12:], strict=True)])
+    index = CellIndex.load(run.prepared / "cells.safetensors")
+    alone = {c for c in held_back(index) if len(c.perturbations) == 1}
+    assert len(held_back(index)) > len(alone) == run.learned_gate.n_units
 
 
 def test_library_sizes_that_are_predicted_need_what_predicts_them(nb, tmp_path):

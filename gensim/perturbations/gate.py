@@ -35,7 +35,7 @@ class Gate:
 
     def __str__(self) -> str:
         if self.best is None:
-            return f"gate: {self.share:.2f} of the way to the regression on genes, as too little was held back to tell"
+            return f"gate: {self.share:.2f} of the way to the regression on genes, as nothing that was held back tells"
         return (
             f"gate: {self.share:.2f} of the way to the regression on genes; {self.n_units} held-back units "
             f"say {self.best:.2f} ± {self.error:.2f}"
@@ -54,10 +54,10 @@ def learn_gate(
 
         best = sum_k (t_k - m_k) . (r_k - m_k) / sum_k |r_k - m_k|²
 
-    Its variance is that of leaving out one unit after another (Efron and Stein 1981), and that of the control cells
-    which effects were measured against, whose error all units have in common. What is used is the posterior mean under
-    a normal prior, `best` being Student's t around the true share, with a degree of freedom less than there are units;
-    inside 0 to 1.
+    Its variance is that of leaving out one unit after another (Efron and Stein 1981), and what units have in common by
+    the errors of the control cells that they were measured against. What is used is the posterior mean under a normal
+    prior, `best` (or 0 or 1, whichever it is beyond) being Student's t around the true share, with a degree of freedom
+    less than there are units.
 
     Args:
         first, second, measured: (K, F) m, r and t, by condition. Errors of t must not be in m or r.
@@ -68,14 +68,24 @@ def learn_gate(
     towards = second - first
     a, b = (_summed(unit, products.sum(axis=1)) for products in ((measured - first) * towards, np.square(towards)))
     n, others = len(b), b.sum() - b
-    if n < FEWEST or not (others > 0).all():
+    if n < FEWEST or not (others > 0).all() or not np.isfinite(a).all():
         return Gate()
     best = float(a.sum() / b.sum())
     left_out = (a.sum() - a) / others
     over_units = (n - 1) / n * float(np.square(left_out - left_out.mean()).sum())
-    of_controls = float((control_variance * np.square(_summed(control, towards))).sum()) / float(b.sum()) ** 2
+    of_controls = _between_units(towards, unit, control, control_variance) / float(b.sum()) ** 2
     error = (over_units + of_controls) ** 0.5
-    return Gate(min(1.0, max(0.0, _posterior_mean(best, error, n - 1))), n, best, error)
+    return Gate(_posterior_mean(min(1.0, max(0.0, best)), error, n - 1), n, best, error)
+
+
+def _between_units(towards: Float64Array, unit: IntArray, control: IntArray, variance: Float64Array) -> float:
+    """Sum of the covariances of units in `sum_k t_k . towards_k` by errors of the same control cells."""
+    _, of_unit = np.unique(np.stack([unit, control], axis=1), axis=0, return_inverse=True)
+    within = _summed(of_unit, towards)
+    same = np.zeros(len(within), dtype=np.int64)
+    same[of_unit] = control
+    together = np.square(_summed(control, towards)) - _summed(same, np.square(within))
+    return max(0.0, float((variance * together).sum()))
 
 
 def _posterior_mean(best: float, error: float, freedom: int) -> float:

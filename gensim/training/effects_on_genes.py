@@ -17,8 +17,8 @@ from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.perturbations.vectors import VectorTable
 from gensim.training.run_folder import (
-    CONTROL_VARIANCE,
     HELD_BACK,
+    HELD_BACK_CONTROLS,
     IN_GENES,
     OBSERVED_SHARES,
     ON_LIBRARY_SIZE,
@@ -83,11 +83,17 @@ class GenesOfScreen:
         return found
 
     def write_held_back(self, folder: Path, cells: IntArray) -> None:
-        """Write what a gate is learned by: mean effects of the rows `cells`, and the variances of their controls."""
+        """Write what a gate is learned by: mean effects of the rows `cells`, and what is known of their controls."""
         effects = self.mean_effects(cells)
         effects.save(folder / HELD_BACK)
         controls = tuple(dict.fromkeys(condition.control for condition in effects.conditions))
         of_controls = [cells[self.screen.condition_of[cells] == self.screen.conditions.index(c)] for c in controls]
-        variance = [gene_moments(self.x[rows])[1] / len(rows) for rows in of_controls]
+        moments = [gene_moments(self.x[rows]) for rows in of_controls]
         shape = (len(controls), self.x.shape[1])
-        save_by_condition(folder / CONTROL_VARIANCE, controls, {"variance": np.reshape(variance, shape)})
+        arrays = {
+            "mean": np.reshape([mean for mean, _ in moments], shape),
+            "variance": np.reshape(
+                [of / max(1, len(rows) - 1) for (_, of), rows in zip(moments, of_controls, strict=True)], shape
+            ),
+        }
+        save_by_condition(folder / HELD_BACK_CONTROLS, controls, arrays)

@@ -25,13 +25,13 @@ def gate_of_held_back(
     source_of: IntArray,
     on_genes: MeanEffects,
     measured: MeanEffects,
-    control_variance: Mapping[Condition, FloatArray],
+    of_controls: Mapping[Condition, tuple[FloatArray, FloatArray]],
     unit_of: Callable[[Condition], Hashable],
 ) -> Gate:
     """The share of the way that brings simulated mean effects on genes nearest to those of held-back conditions.
 
     These are simulated from training cells, so that no error of control cells is in what was measured and in what was
-    simulated.
+    simulated. An effect that would bring a mean below 0 brings it to 0, as it does in sampling.
 
     Args:
         decoder: as in sampling, but told of training cells only.
@@ -39,7 +39,7 @@ def gate_of_held_back(
         source_of: (K,) condition that the cells of each come from, see `CellIndex.source_of`.
         on_genes: mean effects of training conditions, with the regression that tells of others.
         measured: mean effects of the held-back conditions against validation's control cells.
-        control_variance: by control condition (G,) variances of the means of those.
+        of_controls: by control condition (G,) means of those cells, and (G,) the variances of these.
         unit_of: what was held back together with a condition.
     """
     row = {condition: k for k, condition in enumerate(cells.conditions)}
@@ -59,13 +59,14 @@ def gate_of_held_back(
     known = dict(zip(measured.conditions, measured.delta, strict=True))
     units = {unit: i for i, unit in enumerate(dict.fromkeys(map(unit_of, told)))}
     controls = sorted({condition.control for condition in told}, key=lambda control: control.key)
+    below = -np.stack([of_controls[condition.control][0] for condition in told]).astype(np.float64)
     return learn_gate(
-        np.stack(simulated).astype(np.float64),
-        np.stack([on_genes.shift(condition) for condition in told]).astype(np.float64),
+        np.maximum(np.stack(simulated), below),
+        np.maximum(np.stack([on_genes.shift(condition) for condition in told]), below),
         np.stack([known[condition] for condition in told]).astype(np.float64),
         np.array([units[unit_of(condition)] for condition in told]),
         np.array([controls.index(condition.control) for condition in told]),
-        np.stack([control_variance[control] for control in controls]).astype(np.float64),
+        np.stack([of_controls[control][1] for control in controls]).astype(np.float64),
     )
 
 

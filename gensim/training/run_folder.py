@@ -59,8 +59,8 @@ JUDGING = "judging"
 """Folder of effects on genes that training cells alone tell of, where validation has whole conditions."""
 HELD_BACK = "held_back.safetensors"
 """In it, plain mean effects over genes of those conditions against validation controls."""
-CONTROL_VARIANCE = "control_variance.safetensors"
-"""In it, variances of the means of those controls."""
+HELD_BACK_CONTROLS = "held_back_controls.safetensors"
+"""In it, means of those controls over genes, and the variances of these."""
 OBSERVED_SHARES = "observed_shares.safetensors"
 """What was counted of every gene in every condition that is not held out."""
 
@@ -227,11 +227,14 @@ class RunFolder:
     def learned_gate(self) -> Gate:
         found = read_json(self.gate) if self.gate.is_file() else {}
         try:
-            return Gate(**found)
+            gate = Gate(**found)
+            if not 0 <= gate.share <= 1:
+                raise TypeError(f"share {gate.share!r} is not between 0 and 1")
         except TypeError as error:
             raise CheckpointError(
                 f"run file {str(self.gate)!r} holds no gate ({error}); train the run again (--overwrite)"
             ) from error
+        return gate
 
     @property
     def gene_effects(self) -> Path:
