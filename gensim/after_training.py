@@ -12,7 +12,7 @@ from gensim.atomic import atomic_path, write_json
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.build_decoder import build_decoder
-from gensim.config import Config, ContextSplit
+from gensim.config import Config
 from gensim.data.splits import Role
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.condition_file import load_by_condition
@@ -115,9 +115,6 @@ class _Trained:
         )
 
     def _unit_of(self, condition: Condition) -> Hashable:
-        """What was held back together with a condition: a context, a perturbation wherever it is, or the condition."""
-        test = self.config.split.test
-        if isinstance(test, ContextSplit):
-            return dict(condition.context)[test.column]
+        """What was held back together with a condition: a perturbation wherever it is, or perturbations together."""
         known = {name for trained in self.codebook.effects.conditions for name in trained.perturbations}
         return next((name for name in condition.perturbations if name not in known), condition.perturbations)

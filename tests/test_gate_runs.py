@@ -240,27 +240,6 @@ def test_cells_of_another_gate_are_other_cells(run, tmp_path):
     assert simulator.engine.decoder.gate == 0.9
 
 
-def test_a_gate_between_contexts_is_learned_from_whole_contexts(tmp_path):
-    """Of 30 lines with two perturbations each one is held out; of the rest, a quarter validates: seven units of two."""
-    lines = [f"line {i:02d}" for i in range(30)]
-    cells = [(label, line) for line in lines for label in ("control", "control", "A", "B") for _ in range(8)]
-    x = np.random.default_rng(0).poisson(30.0, size=(len(cells), 6)).astype(np.float32)
-    x[[label == "A" for label, _ in cells], 0] *= 2
-    adata = adata_of([label for label, _ in cells], x, cell_type=[line for _, line in cells])
-    adata.write_h5ad(tmp_path / "screen.h5ad")
-    test = {"hold_out": "contexts", "column": "cell_type", "values": lines[:1]}
-    path = small_runs.config(
-        tmp_path / "config.yaml", tmp_path / "run", tmp_path / "screen.h5ad",
-        split={"test": test, "validation_fraction": 0.25},
-    )  # fmt: skip
-    assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
-    run = RunFolder(tmp_path / "run")
-    index = CellIndex.load(run.prepared / "cells.safetensors")
-    assert len(held_back(index)) == 14
-    assert run.learned_gate.n_units == 7
-    assert len({condition.context for condition in held_back(index)}) == 7
-
-
 @pytest.mark.parametrize("sections", [
     {"test": {"hold_out": "cells"}},
     {"anchor": "none"},

@@ -20,7 +20,8 @@ from gensim.seeding import derive
 from gensim.types import Condition
 
 FEWEST_FOR_VALIDATION = 10
-"""Perturbations, combinations, contexts, or pairs of those, from which whole ones are held back for validation."""
+"""Perturbations, combinations, or pairs of context and perturbation, from which whole ones are held back for
+validation."""
 
 Pair = tuple[str, tuple[str, ...]]
 
@@ -65,8 +66,8 @@ def validation_conditions(
     screen: Screen, config: SplitConfig, held_out: Sequence[Condition], seed: int
 ) -> list[Condition]:
     """The conditions that are held back whole for validation, so that training stops where the model is best at what it
-    will be asked: where perturbations, combinations, contexts, or pairs of context and perturbation are held out, a
-    share of those that are left; else none.
+    will be asked: where perturbations, combinations, or pairs of context and perturbation are held out, a share of
+    those that are left; else none. A context is too much to lose (decision 20).
 
     Where fewer than ten are left, all their conditions give cells to validation, and none goes whole.
 
@@ -87,9 +88,6 @@ def validation_conditions(
         # A member that occurs nowhere else would be unknown to training.
         known_apart = {name for c in left if c.perturbations not in wanted for name in c.perturbations}
         return [c for c in left if c.perturbations in wanted and set(c.perturbations) <= known_apart]
-    if isinstance(config.test, ContextSplit):
-        gone_too = _contexts_that_go(left, config.test.column, config.validation_fraction, seed)
-        return [condition for condition in left if _value(condition, config.test.column) in gone_too]
     if isinstance(config.test, GridSplit):
         pairs = {(_value(c, config.test.column), c.perturbations) for c in left}
         if len(pairs) < FEWEST_FOR_VALIDATION:
@@ -158,20 +156,6 @@ def _grid(screen: Screen, perturbed: list[Condition], test: GridSplit, seed: int
             f"split.test holds out pairs of {test.column!r} and perturbation, but no pair can go: each is the only "
             "one of its perturbation or of its context; hold out perturbations or contexts instead"
         )
-    return chosen
-
-
-def _contexts_that_go(left: list[Condition], column: str, fraction: float, seed: int) -> set[str]:
-    """Contexts for validation, whose perturbations all occur in others that stay."""
-    of: dict[str, set[tuple[str, ...]]] = {}
-    for condition in left:
-        of.setdefault(_value(condition, column), set()).add(condition.perturbations)
-    known = Counter(names for measured in of.values() for names in measured)
-    chosen: set[str] = set()
-    for context in _ranked(sorted(of), seed, "validation") if len(of) >= FEWEST_FOR_VALIDATION else []:
-        if len(chosen) < _number(len(of), fraction) and all(known[names] > 1 for names in of[context]):
-            chosen.add(context)
-            known.subtract(of[context])
     return chosen
 
 

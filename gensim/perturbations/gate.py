@@ -23,7 +23,7 @@ class Gate:
 
     Args:
         share: what is used, from 0 (the first prediction) to 1 (the second).
-        n_units: that were held back together (perturbations, pairs or contexts), from which it was learned.
+        n_units: of conditions that were held back together, from which it was learned.
         best: share that leaves the least squared error of these; None where it was not learned.
         error: standard error of `best`; None likewise.
     """
