@@ -303,8 +303,8 @@ def scored(run: RunFolder, inputs: Callable[[ArrayCells], EvaluationInputs], dev
     evaluation = evaluate(inputs(prediction), simulator.config.seed, **SCORING)
     training = read_json(run.summary)
     return {
-        "values": points(table(evaluation, "averages")),
-        "scores": points(table(evaluation, "scores")),
+        "values": points(table(evaluation.group("all"), "averages")),
+        "scores": points(table(evaluation.group("all"), "scores")),
         "n_conditions": len(evaluation.results),
         "n_cells": len(x),
         "step_kept": training["best_step"],

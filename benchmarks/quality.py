@@ -9,7 +9,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from provenance import provenance
@@ -20,7 +20,7 @@ from gensim.config import Config, load_config
 from gensim.data.request import Request, request_of
 from gensim.jobs import evaluate_cells, train
 from gensim.metrics.catalogue import DEFAULT, Metric
-from gensim.metrics.results import MODEL, ROWS, TRAINING_MEAN, Evaluation
+from gensim.metrics.results import MODEL, ROWS, TRAINING_MEAN, Evaluation, GroupSummary, summarise
 from gensim.simulate import Controls
 from gensim.simulator import Simulator
 from gensim.store import CellStore
@@ -32,6 +32,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument(
+        "--apart", metavar="LABEL,LABEL", default="", help="conditions that are summed up by themselves as well"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on (default: 3)")
     parser.add_argument("--quick", action="store_true", help="one seed, a few training steps: does it run?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
@@ -40,12 +43,13 @@ def main() -> None:
 
     overrides = arguments.overrides + (QUICK if arguments.quick else [])
     seeds = range(1 if arguments.quick else arguments.seeds)
+    apart = [label for label in arguments.apart.split(",") if label]
     config = load_config(arguments.config, overrides)
     results = []
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             seeded = load_config(arguments.config, [*overrides, f"seed={seed}", f"run={folder}/run"])
-            results.append(one_seed(seeded, Path(folder), arguments.device))
+            results.append(one_seed(seeded, Path(folder), arguments.device, apart=apart))
         print(f"seed {seed}: {results[-1]['scores']}", flush=True)
     report = {
         "benchmark": "quality",
@@ -53,10 +57,12 @@ def main() -> None:
         "overrides": overrides,
         "resolved": config.model_dump(mode="json"),
         "seeds": list(seeds),
-        "summary": summarise(results),
+        "summary": scores_over_seeds(results),
         "per_seed": results,
         "provenance": provenance(),
     }
+    if apart:
+        report["apart"] = {"conditions": apart, "summary": scores_over_seeds([r["apart"] for r in results])}
     title = f"{report['config']} {' '.join(report['overrides'])}: score over {len(report['seeds'])} seeds"
     show(title, report["summary"], list(next(iter(report["summary"].values()))), report["provenance"])
     if arguments.json:
@@ -64,8 +70,10 @@ def main() -> None:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def one_seed(config: Config, folder: Path, device: str, metrics: Sequence[Metric] = DEFAULT) -> dict:
-    """Everything about one run: values per row and metric, scores, times."""
+def one_seed(
+    config: Config, folder: Path, device: str, metrics: Sequence[Metric] = DEFAULT, apart: Collection[str] = ()
+) -> dict:
+    """Everything about one run: values per row and metric, scores, times; those of the conditions `apart` once more."""
     started = time.perf_counter()
     run = train(config, device=device)
     trained = time.perf_counter()
@@ -79,11 +87,10 @@ def one_seed(config: Config, folder: Path, device: str, metrics: Sequence[Metric
     training = json.loads((run / "trained.json").read_text())
     reconstruction = json.loads((run / "prepared" / "reconstruction.json").read_text())
     return {
-        "values": table(evaluation, "averages"),
-        "scores": table(evaluation, "scores"),
+        **tables(evaluation.group("all")),
+        "apart": tables(group_of(evaluation, apart)) if apart else None,
         "conditions": per_condition(evaluation),
         "not_scored": [[condition.label, reason] for condition, reason in evaluation.not_scored],
-        "n_conditions": len(evaluation.results),
         "n_cells": n_cells,
         "best_step": training["best_step"],
         "steps": training["step"],
@@ -104,10 +111,26 @@ def each_control_once(simulator: Simulator, at_most: int | None = None) -> Reque
     return request_of(conditions, [max(1, len(controls.rows_of(c.control)[:at_most])) for c in conditions])
 
 
-def table(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float | None]]]:
-    """row -> metric -> [value, low, high], over all conditions."""
+def group_of(evaluation: Evaluation, labels: Collection[str]) -> GroupSummary:
+    """The conditions of these labels together.
+
+    Raises:
+        SystemExit: one of them was not scored.
+    """
+    by_label = {result.condition.label: result for result in evaluation.results}
+    if missing := [label for label in labels if label not in by_label]:
+        raise SystemExit(f"--apart: {', '.join(missing)} not scored; scored are {', '.join(by_label)}")
+    return summarise([by_label[label] for label in labels], evaluation.seed)[0]
+
+
+def tables(group: GroupSummary) -> dict:
+    return {"n_conditions": group.n_conditions, "values": table(group, "averages"), "scores": table(group, "scores")}
+
+
+def table(group: GroupSummary, kind: str) -> dict[str, dict[str, list[float | None]]]:
+    """row -> metric -> [value, low, high], over the conditions."""
     found: dict[str, dict[str, list[float | None]]] = {}
-    for (row, metric), e in getattr(evaluation.group("all"), kind).items():
+    for (row, metric), e in getattr(group, kind).items():
         found.setdefault(row, {})[metric] = [e.value, e.low, e.high]
     return found
 
@@ -125,7 +148,7 @@ def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float
     }
 
 
-def summarise(results: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
+def scores_over_seeds(results: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
     """Scores over seeds, per row and metric, and the model's lead over the training mean, seed by seed."""
     summary: dict[str, dict[str, dict[str, float | None]]] = {}
     for row, metrics in results[0]["scores"].items():

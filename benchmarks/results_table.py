@@ -89,9 +89,10 @@ def short_table(reports: list[dict]) -> str:
     reports = [report for report in reports if report["benchmark"] == "quality"]
     if not reports:
         return NOTHING
+    shown = [view for report in reports for view in with_apart(report)]
     head = ["config", "hold-out", "conditions", "seeds", "row", *SHORT_METRICS.values()]
     lines = []
-    for report in reports:
+    for report in shown:
         for row in present_rows(report):
             facts = [named(report), hold_out(report), n_conditions(report), str(len(report["seeds"]))]
             scores = [interval(report["summary"][row].get(metric)) for metric in SHORT_METRICS]
@@ -102,7 +103,7 @@ def short_table(reports: list[dict]) -> str:
             row.replace("_", " "),
             *(interval(value_over_seeds(report, row, metric)) for metric in BESIDE_MEANS),
         ]
-        for report in reports
+        for report in shown
         for row in ROWS_BESIDE_MEANS
     ]
     cells = markdown(["config", "row", *BESIDE_MEANS.values()], beside, left=2)
@@ -116,6 +117,15 @@ def short_table(reports: list[dict]) -> str:
     return "\n\n".join([*tables, CELLS, cells, sources, more])
 
 
+def with_apart(report: dict) -> list[dict]:
+    """The report, and where some conditions are summed up by themselves as well, the same with these alone."""
+    apart = report.get("apart")
+    if not apart:
+        return [report]
+    per_seed = [{**result, **result["apart"]} for result in report["per_seed"]]
+    return [report, {**report, "summary": apart["summary"], "per_seed": per_seed, "alone": apart["conditions"]}]
+
+
 def value_over_seeds(report: dict, row: str, metric: str) -> dict[str, float | None]:
     return over_seeds([result["values"].get(row, {}).get(metric, [None])[0] for result in report["per_seed"]])
 
@@ -126,7 +136,8 @@ def long_tables(reports: list[dict]) -> str:
     for report in reports:
         match report["benchmark"]:
             case "quality":
-                parts += quality_section(report)
+                for view in with_apart(report):
+                    parts += quality_section(view)
             case "memory":
                 parts += memory_section(report)
             case "ablation":
@@ -206,14 +217,16 @@ def named(report: dict) -> str:
     """The config, or the file of cells, and transport and autoencoder, where they are not the config's own."""
     files = [Path(o.partition("=")[2]).stem for o in report["overrides"] if o.startswith("data.path=")]
     kinds = [o.partition("=")[2] for o in report["overrides"] if o.startswith(("transport.kind=", "autoencoder.kind="))]
-    return " ".join([f"`{(files or [Path(report['config']).stem])[0]}`", *(kind.replace("_", " ") for kind in kinds)])
+    words = [f"`{(files or [Path(report['config']).stem])[0]}`", *(kind.replace("_", " ") for kind in kinds)]
+    return " ".join(words) + (f", {len(report['alone'])} conditions apart" if "alone" in report else "")
 
 
 def hold_out(report: dict) -> str:
     """What the split holds out, in words."""
     test = report["resolved"]["split"]["test"]
     if test["hold_out"] == "cells":
-        return f"{test['fraction']:.0%} of the cells of every condition"
+        of = f"; of {', '.join(report['alone'])} alone" if "alone" in report else ""
+        return f"{test['fraction']:.0%} of the cells of every condition{of}"
     column = f" of {test['column']}" if test.get("column") else ""
     if test.get("fraction") is not None:
         return f"{test['fraction']:.0%} of the {test['hold_out']}{column}, drawn by seed"

@@ -11,7 +11,7 @@ FLOORS = [
     ("words", ["types", "errors", "seeding", "config"]),
     ("mechanisms", [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
-        "provenance", "metrics.distances", "metrics.pairs", "count_grid", "computed_once", "parallel",
+        "provenance", "metrics.distances", "metrics.pairs", "count_grid", "computed_once", "parallel", "arrays_file",
     ]),
     ("domain", ["data", "perturbations", "embed", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", [

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from gensim.arrays_file import save_arrays
 from gensim.baselines.training_mean import TrainingMean
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition, FloatArray, IntArray
@@ -74,7 +75,7 @@ class GaussianMaps:
 
     def save(self, path: Path) -> None:
         keys = json.dumps([condition.key for condition in self.conditions])
-        save_file({"m_0": self.m_0, "A": self.A}, path, metadata={"conditions": keys})
+        save_arrays(path, {"m_0": self.m_0, "A": self.A}, {"conditions": keys})
 
     @classmethod
     def load(cls, path: Path) -> "GaussianMaps":

@@ -9,9 +9,9 @@ from typing import Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from scipy import sparse
 
+from gensim.arrays_file import save_arrays
 from gensim.errors import CheckpointError, DataError
 from gensim.pca import PrincipalComponents, fit_pca
 from gensim.types import FloatArray
@@ -65,7 +65,7 @@ class MetricSpace:
     def save(self, path: Path) -> None:
         """Write one safetensors file, with the genes in its metadata."""
         tensors = {name: getattr(self.components, name) for name in ("mean", "components", "variance")}
-        save_file(tensors, path, metadata={"genes": json.dumps(self.genes)})
+        save_arrays(path, tensors, {"genes": json.dumps(self.genes)})
 
     @classmethod
     def load(cls, path: Path) -> Self:

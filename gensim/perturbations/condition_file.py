@@ -7,15 +7,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from gensim.arrays_file import save_arrays
 from gensim.types import Condition
 
 
 def save_by_condition(path: Path, conditions: Sequence[Condition], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays whose rows belong to the conditions."""
     keys = json.dumps([condition.key for condition in conditions])
-    save_file(dict(arrays), path, metadata={"conditions": keys})
+    save_arrays(path, arrays, {"conditions": keys})
 
 
 def load_by_condition(path: Path) -> tuple[tuple[Condition, ...], dict[str, NDArray[Any]]]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from gensim.arrays_file import save_arrays
 from gensim.atomic import atomic_path, write_json
 from gensim.config import Config, parse_config
 from gensim.errors import CheckpointError, StoreError
@@ -109,7 +110,7 @@ class CellIndex:
             "batch_of": self.batch_of,
         }
         arrays |= {"library_size": self.library_size, "response": self.response}
-        save_file(arrays, path, metadata=words)
+        save_arrays(path, arrays, words)
 
     @classmethod
     def load(cls, path: Path) -> "CellIndex":
