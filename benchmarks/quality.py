@@ -138,7 +138,7 @@ def table(group: GroupSummary, kind: str) -> dict[str, dict[str, list[float | No
 def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
     """condition -> row -> metric -> value, of energy distances, the effect, and a linear classifier."""
     keys = [metric.key for metric in DEFAULT if metric.key.startswith("energy_distance")]
-    keys += ["l2_delta", "c2st_auc_logistic"]
+    keys += ["l2_delta", "c2st_auc_logistic", "c2st_auc_forest"]
     rows = [row for row in ROWS if any(name == row for name, _ in evaluation.group("all").averages)]
     return {
         r.condition.label: {

@@ -49,14 +49,16 @@ UNMEASURED = {
     "energy_distance_pca": "score, PCA space",
     "energy_distance_genes": "score, gene space",
     "l2_delta": "L2",
-    "c2st_auc_logistic": "C2ST",
+    "c2st_auc_logistic": "C2ST, linear",
+    "c2st_auc_forest": "C2ST, forest",
 }
 UNMEASURED_NOTE = (
     "Conditions that nobody measured: scores of all held-out conditions of a seed together, so that large effects "
     "count most. The regressions move control cells, each at the settings that predict left-out training perturbations "
     "or contexts best; the chosen regression is, condition by condition, the one of them that these choose, before the "
-    "cells of the condition are seen. With random vectors the model knows nothing of what it is asked. C2ST: average "
-    "AUC of a linear classifier that tells predicted from real cells (0.5: it cannot)."
+    "cells of the condition are seen. With random vectors the model knows nothing of what it is asked. C2ST: AUC of a "
+    "linear classifier and of a forest that tell predicted from real cells (0.5: they cannot), averaged over the "
+    "conditions that have cells enough."
 )
 
 

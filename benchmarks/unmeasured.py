@@ -39,7 +39,7 @@ from gensim.simulator import Simulator
 from gensim.training.run_folder import IN_GENES, RunFolder
 
 SCORED = ("energy_distance_pca", "energy_distance_genes", "l2_delta")
-AVERAGED = ("c2st_auc_logistic",)
+AVERAGED = ("c2st_auc_logistic", "c2st_auc_forest")
 METRICS = (*SCORED, *AVERAGED)
 MEASURED = [metric for metric in CATALOGUE if metric.key in METRICS]
 RANDOM = "model, random vectors"
@@ -302,13 +302,14 @@ def lead(per_seed: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
 
 
 def pooled(found: dict[str, dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
-    """row -> metric -> score over all conditions together, or average; None where a condition has no value."""
+    """row -> metric -> score over all conditions together, None where one has no value; or average over those that have
+    a value in every row."""
     scores: dict[str, dict[str, float | None]] = {}
+    told = {m: [c for c in found[MODEL] if all(rows[c][m] is not None for rows in found.values())] for m in AVERAGED}
     for row, conditions in found.items():
         if row in (NO_CHANGE, REPLICATE):
             continue
-        averaged = {metric: [found[row][c][metric] for c in conditions] for metric in AVERAGED}
-        scores[row] = {m: None if None in values else float(np.mean(values)) for m, values in averaged.items()}
+        scores[row] = {m: float(np.mean([conditions[c][m] for c in told[m]])) if told[m] else None for m in AVERAGED}
         for metric in SCORED:
             columns = [[found[name][c][metric] for c in conditions] for name in (NO_CHANGE, row, REPLICATE)]
             if any(value is None for column in columns for value in column):

@@ -34,10 +34,21 @@ def test_distances_are_added_before_they_are_scored_and_areas_are_averaged():
 
 def test_what_one_condition_lacks_has_no_score():
     found = of_seed(2.0)["conditions"]
-    found["model"]["a"] = {**found["model"]["a"], "l2_delta": None, "c2st_auc_logistic": None}
-    scores = unmeasured.pooled(found)["model"]
-    assert scores["l2_delta"] is scores["c2st_auc_logistic"] is None
-    assert scores["energy_distance_genes"] == pytest.approx(3 / 5)
+    found["model"]["a"] = {**found["model"]["a"], "l2_delta": None}
+    scores = unmeasured.pooled(found)
+    assert scores["model"]["l2_delta"] is None
+    assert scores["model"]["energy_distance_genes"] == pytest.approx(3 / 5)
+
+
+def test_areas_are_averaged_over_the_conditions_that_every_row_has_one_of():
+    found = of_seed(2.0)["conditions"]
+    found["ridge"]["a"] = {**found["ridge"]["a"], "c2st_auc_logistic": None}
+    scores = unmeasured.pooled(found)
+    assert scores["model"]["c2st_auc_logistic"] == pytest.approx(0.1)
+    assert scores["ridge"]["c2st_auc_logistic"] == pytest.approx(0.2)
+    assert scores["model"]["c2st_auc_forest"] == pytest.approx(0.15)
+    found["model"]["b"] = {**found["model"]["b"], "c2st_auc_logistic": None}
+    assert unmeasured.pooled(found)["model"]["c2st_auc_logistic"] is None
 
 
 def test_the_lead_is_paired_by_seed_and_stands_in_the_table():
