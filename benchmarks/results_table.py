@@ -48,7 +48,8 @@ SCALE = (
     "conditions. **0** is the prediction that nothing changes, **1** a second sample of the real cells (the ceiling). "
     "± is the 95 % interval of Student's t over seeds; a seed decides split, training and sampling. The difference is "
     "taken seed by seed. Only the distances have their ceiling at 1: the L2 of effects of a replicate holds the noise "
-    "of half of the real cells, which a model of more cells does not have."
+    "of half of the real cells, which a model of more cells does not have. Conditions apart are summed up by "
+    "themselves as well: on Papalexi the targets that are known to respond; about half of all move nothing measurable."
 )
 NOTHING = "No results are saved yet: `python benchmarks/quality.py CONFIG --json benchmarks/results/NAME.json`."
 
