@@ -5,12 +5,12 @@ import atexit
 import errno
 import gc
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from gensim.cli_embed import add_embed
+from gensim.console import is_main_process, say
 from gensim.errors import ConfigError, GensimError, UnmetError
 
 UNMET = 1
@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--overwrite", action="store_true", help="replace the file that is there")
     export.set_defaults(command=_export)
 
-    _add_embed(commands)
+    add_embed(commands)
 
     screen = commands.add_parser(
         "simulate-screen", help="make a test screen", description="Simulate a screen from a gene regulatory network."
@@ -173,58 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-NETWORK_FEATURES = {"walks": 512, "spectral": 64}
-"""Features that `gensim embed network` makes by default, by method."""
-
-
-def _add_embed(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    embed = commands.add_parser(
-        "embed", help="vectors of perturbations", description="Make vectors of perturbations from prior knowledge."
-    )
-    kinds = embed.add_subparsers(title="kinds", required=True)
-
-    annotation = kinds.add_parser("annotation", help="from gene sets or GO terms: a row per gene and term")
-    annotation.add_argument("--columns", nargs=2, metavar=("GENE", "TERM"), help="default: the first two")
-    annotation.set_defaults(command=_embed_pairs, kind="annotation")
-
-    network = kinds.add_parser("network", help="from a network: a row per edge")
-    network.add_argument("--columns", nargs=2, metavar=("FROM", "TO"), help="default: the first two")
-    strength = network.add_mutually_exclusive_group()
-    strength.add_argument("--weight", metavar="COLUMN", help="large for strong edges")
-    strength.add_argument("--cost", metavar="COLUMN", help="0 to 1, small for strong edges")
-    network.add_argument(
-        "--sign", metavar="COLUMN[,COLUMN]", default="", help="one, below 0 for inhibition; or two, of 0 and 1"
-    )
-    network.add_argument("--directed", action="store_true", help="who acts on whom matters")
-    network.add_argument(
-        "--method", choices=tuple(NETWORK_FEATURES), default="walks", help="random walks with restart, or eigenvectors"
-    )
-    network.set_defaults(command=_embed_network)
-
-    smiles = kinds.add_parser("smiles", help="from structures: a row per compound, with its SMILES")
-    smiles.add_argument("--columns", nargs=2, metavar=("NAME", "SMILES"), help="default: the first two")
-    smiles.set_defaults(command=_embed_pairs, kind="smiles")
-
-    expression = kinds.add_parser("expression", help="from the training control cells of a screen")
-    expression.add_argument("config", type=Path, help="of a run on the screen: its data, its split")
-    expression.set_defaults(command=_embed_expression)
-
-    for kind in (annotation, network, smiles):
-        kind.add_argument("table", type=Path, help=".csv, .tsv, .txt (also .gz) or .parquet")
-        kind.add_argument("--for", dest="config", type=Path, metavar="CONFIG", help="whose screen's names to look up")
-    by_method = ", ".join(f"{method} {features}" for method, features in NETWORK_FEATURES.items())
-    for kind, features, default in (
-        (annotation, 64, "64"), (network, None, by_method), (smiles, 1024, "1024"), (expression, 64, "64"),
-    ):  # fmt: skip
-        kind.add_argument("--out", type=Path, required=True, help=".parquet to write")
-        kind.add_argument("--features", type=int, default=features, help=f"length of the vectors (default: {default})")
-        kind.add_argument(
-            "--aliases", type=Path, help="table of symbol and alias, or Ensembl id, for the screen's names"
-        )
-        kind.add_argument("overrides", nargs="*", metavar="section.key=value", help="of the config")
-        kind.add_argument("--overwrite", action="store_true", help="replace the file that is there")
-
-
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
@@ -238,7 +186,7 @@ def _train(parsed: argparse.Namespace) -> None:
 
     config = load_config(parsed.config, parsed.overrides)
     run = train(config, device=parsed.device, overwrite=parsed.overwrite)
-    _say(f"run: {run}\nheld-out cells: {run / 'held_out.h5ad'}")
+    say(f"run: {run}\nheld-out cells: {run / 'held_out.h5ad'}")
 
 
 def _sample(parsed: argparse.Namespace) -> None:
@@ -254,7 +202,7 @@ def _sample(parsed: argparse.Namespace) -> None:
         overwrite=parsed.overwrite,
         overrides=parsed.overrides,
     )
-    _say(f"cells: {out}")
+    say(f"cells: {out}")
 
 
 def _evaluate(parsed: argparse.Namespace) -> None:
@@ -282,8 +230,8 @@ def _evaluate(parsed: argparse.Namespace) -> None:
         data = data_config(parsed.overrides, str(parsed.truth))
         more = {"data": data, "train": parsed.train, "common_genes": parsed.common_genes}
         evaluation, folder = evaluate_files(parsed.cells, **options, **more)
-    _say((folder / "report.txt").read_text())
-    _say(f"report: {folder}")
+    say((folder / "report.txt").read_text())
+    say(f"report: {folder}")
     unmet = [said for requirement in required if (said := requirement.unmet(evaluation)) is not None]
     if unmet:
         raise UnmetError("; ".join(unmet))
@@ -296,13 +244,13 @@ def _compare(parsed: argparse.Namespace) -> None:
     compared = compare_evaluations(parsed.first, parsed.second)
     if parsed.out is not None:
         write_json(parsed.out, as_json(compared))
-    _say(as_text(compared, str(parsed.first), str(parsed.second)))
+    say(as_text(compared, str(parsed.first), str(parsed.second)))
 
 
 def _metrics(_: argparse.Namespace) -> None:
     from gensim.metrics.catalogue import CATALOGUE, PRESETS, in_words
 
-    _say("\n\n".join(map(in_words, CATALOGUE)) + f"\n\npresets: {', '.join(PRESETS)}")
+    say("\n\n".join(map(in_words, CATALOGUE)) + f"\n\npresets: {', '.join(PRESETS)}")
 
 
 def _export(parsed: argparse.Namespace) -> None:
@@ -319,46 +267,7 @@ def _export(parsed: argparse.Namespace) -> None:
         perturbation_column=parsed.perturbation_column,
         control_label=parsed.control_label,
     )
-    _say(f"cells: {out}")
-
-
-def _embed_pairs(parsed: argparse.Namespace) -> None:
-    from gensim.embed.make import embed_pairs
-
-    out = embed_pairs(parsed.kind, parsed.table, parsed.out, parsed.features, **_embed_options(parsed))
-    _say(f"vectors: {out}")
-
-
-def _embed_network(parsed: argparse.Namespace) -> None:
-    from gensim.embed.make import embed_network
-
-    sign = parsed.sign.split(",") if parsed.sign else []
-    if len(sign) > 2:
-        raise ConfigError(f"--sign takes one or two columns; got {parsed.sign}")
-    edges = {name: getattr(parsed, name) for name in ("weight", "cost", "directed", "method")}
-    n = NETWORK_FEATURES[parsed.method] if parsed.features is None else parsed.features
-    out = embed_network(parsed.table, parsed.out, n, sign=sign, **edges, **_embed_options(parsed))
-    _say(f"vectors: {out}")
-
-
-def _embed_expression(parsed: argparse.Namespace) -> None:
-    from gensim.embed.make import embed_expression
-
-    options = {"aliases": parsed.aliases, "overwrite": parsed.overwrite}
-    out = embed_expression(parsed.config, parsed.overrides, parsed.out, parsed.features, **options)
-    _say(f"vectors: {out}")
-
-
-def _embed_options(parsed: argparse.Namespace) -> dict[str, Any]:
-    from gensim.embed.make import ForScreen
-
-    if parsed.config is None and (parsed.aliases is not None or parsed.overrides):
-        raise ConfigError("--aliases and overrides are for the names of a screen; name its config with --for")
-    return {
-        "names": tuple(parsed.columns) if parsed.columns else None,
-        "screen": ForScreen(parsed.config, parsed.overrides, parsed.aliases) if parsed.config else None,
-        "overwrite": parsed.overwrite,
-    }
+    say(f"cells: {out}")
 
 
 def _simulate_screen(parsed: argparse.Namespace) -> None:
@@ -375,21 +284,11 @@ def _simulate_screen(parsed: argparse.Namespace) -> None:
         overwrite=parsed.overwrite,
     )
     for path in paths:
-        _say(str(path))
-
-
-def _is_main_process() -> bool:
-    """Whether this is the process that speaks; `accelerate launch` numbers them in RANK."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _say(text: str) -> None:
-    if _is_main_process():
-        print(text, flush=True)  # noqa: T201
+        say(str(path))
 
 
 def _show_log() -> None:
     """Send the package's messages to standard error, from the main process only."""
     logger = logging.getLogger("gensim")
     logger.handlers = [logging.StreamHandler(sys.stderr)]
-    logger.setLevel(logging.INFO if _is_main_process() else logging.ERROR)
+    logger.setLevel(logging.INFO if is_main_process() else logging.ERROR)

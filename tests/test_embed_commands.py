@@ -177,3 +177,50 @@ def test_mistakes_are_named_and_nothing_is_written(work, capsys, arguments, mess
     assert message in error
     assert not (work / "v.parquet").exists()
     assert (work / "there.parquet").read_text() == "mine"
+
+
+def test_a_table_of_ones_own_with_the_names_of_the_screen(work, capsys):
+    """What the screen calls otherwise is found, said and written beside the table's own names; a run reads it."""
+    own = pd.DataFrame({"one": [1.0, 2, 3], "two": [4.0, 5, 6]}, index=["A", "ENSG00000000005.7", "NA"])
+    own.to_csv(work / "own.csv")
+    (work / "ids.csv").write_text("symbol,id\nB,ENSG00000000005\n")
+    command = "embed table own.csv --for config.yaml --out v.parquet"
+    assert main(command.split()) == 0
+    assert "1 of 2 perturbations have a vector; 1 have none: 'B'" in capsys.readouterr().err
+    assert main([*command.split(), "--aliases", "ids.csv", "--overwrite"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "vectors: v.parquet\n"
+    assert "2 of 2 perturbations have a vector; 1 by alias: 'B as ENSG00000000005.7'" in err
+    table = read_vector_table(work / "v.parquet")
+    assert table.names == ("A", "ENSG00000000005.7", "NA", "B")
+    np.testing.assert_array_equal(table.vectors, [[1, 4], [2, 5], [3, 6], [2, 5]])
+    words = made_from(work / "v.parquet")
+    assert (words["kind"], words["renamed"]) == ("table", {"B": "ENSG00000000005.7"})
+    assert words["source_digest"] == file_digest(work / "own.csv")
+    vectors = {"vectors": {"kind": "table", "path": str(work / "v.parquet")}}
+    config(work / "with.yaml", work / "run", work / "screen.h5ad", perturbation=vectors)
+    assert main(["train", "--config", "with.yaml", "--device", "cpu"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("X,1\nY,2\n", "no perturbation of the screen has a vector in own.csv: 'A', 'B'; it names 'X', 'Y'"),
+        ("A,1\nA,2\n", "vectors of own.csv name 'A' more than once; keep one row each"),
+        ("A,1\nB,\n", "vectors of own.csv are not finite for 'B'"),
+        ("A,1\n,2\n", "vectors of own.csv have no name in data row 2"),
+    ],
+)
+def test_a_table_of_ones_own_that_cannot_be_used(work, capsys, rows, message):
+    (work / "own.csv").write_text("name,one\n" + rows)
+    assert main(["embed", "table", "own.csv", "--for", "config.yaml", "--out", "v.parquet"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (work / "v.parquet").exists()
+
+
+def test_a_table_of_ones_own_needs_a_screen(work, capsys):
+    (work / "own.csv").write_text("name,one\nA,1\n")
+    with pytest.raises(SystemExit) as end:
+        main(["embed", "table", "own.csv", "--out", "v.parquet"])
+    assert end.value.code == 2
+    assert "--for" in capsys.readouterr().err

@@ -12,13 +12,14 @@ FLOORS = [
     ("mechanisms", [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
         "provenance", "metrics.distances", "metrics.pairs", "count_grid", "computed_once", "parallel", "arrays_file",
+        "console",
     ]),
     ("domain", ["data", "perturbations", "embed", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", [
         "training", "simulate", "decoding", "evaluate", "evaluation_inputs", "condition_scoring", "evaluate_files",
         "scoring", "export",
     ]),
-    ("wiring", ["build", "build_decoder", "after_training", "simulator", "jobs", "cli"]),
+    ("wiring", ["build", "build_decoder", "after_training", "simulator", "jobs", "cli_embed", "cli"]),
 ]  # fmt: skip
 ONLY_HOME = {
     "pydantic": ["config"],

@@ -21,7 +21,7 @@ from gensim.embed.prior_file import column, read_prior, two_columns
 from gensim.embed.smiles import smiles_vectors
 from gensim.embed.vector_file import file_digest, refuse_output, write_vectors
 from gensim.errors import DataError, listing
-from gensim.perturbations.vectors import VectorTable
+from gensim.perturbations.vectors import VectorTable, read_vector_table
 
 log = logging.getLogger("gensim")
 
@@ -71,6 +71,18 @@ def embed_pairs(
         return PAIRS[kind](*two_columns(read_prior(path), names, path), n, str(path))
 
     return _embed(make, path, out, {"kind": kind, "n": n, "columns": names}, screen, overwrite)
+
+
+def embed_table(path: Path, out: Path, *, screen: ForScreen, overwrite: bool) -> Path:
+    """A table of vectors from elsewhere, with rows for the names of the screen that it knows under others.
+
+    Args:
+        path: see `read_vector_table`.
+
+    Raises:
+        ConfigError, DataError, StoreError: the table, the screen or `out` cannot be used.
+    """
+    return _embed(lambda: read_vector_table(path), path, out, {"kind": "table"}, screen, overwrite)
 
 
 def embed_network(

@@ -82,7 +82,7 @@ class VectorTable:
                 "one_hot knows no others: train with perturbation.vectors.kind=table and vectors for all of them, or "
                 "leave them out (of the request; when training, hold out cells, combinations or contexts instead)"
                 if self.is_one_hot
-                else "add rows for them, or leave them out"
+                else "add rows for them (`gensim embed table --aliases` knows those of other names), or leave them out"
             )
             raise DataError(
                 f"{len(missing)} perturbations have no vector in {self.source}: {listing(missing)}{hint}; {remedy}"
@@ -105,15 +105,17 @@ def read_vector_table(path: str | Path) -> VectorTable:
             case ".parquet":
                 return _from_frame(pd.read_parquet(path), source)
             case ".csv":
-                return _from_frame(pd.read_csv(path, index_col=0), source)
+                as_it_stands = {0: str}  # a gene may be called NA, or 007
+                return _from_frame(pd.read_csv(path, converters=as_it_stands), source)
             case ".npz":
                 with np.load(path, allow_pickle=False) as arrays:
-                    names = tuple(str(name) for name in arrays["names"])
+                    names = _names(pd.Index(arrays["names"]), source)
                     return VectorTable(names, np.asarray(arrays["vectors"], dtype=np.float32), source)
     except (ValueError, KeyError, OSError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"vectors {source!r} cannot be read as {path.suffix}: {error}") from error
+        why = " ".join(str(error).split())
+        raise DataError(f"vectors {source!r} cannot be read as {path.suffix}: {why}") from error
     raise DataError(f"vectors {source!r} end in {path.suffix!r}; .parquet, .csv or .npz is needed")
 
 
@@ -125,7 +127,15 @@ def _from_frame(frame: pd.DataFrame, source: str) -> VectorTable:
         raise DataError(
             f"vectors of {source} have columns that are not numeric: {listing(text)}; keep names in the first"
         )
-    return VectorTable(tuple(str(name) for name in frame.index), frame.to_numpy(np.float32), source)
+    return VectorTable(_names(frame.index, source), frame.to_numpy(np.float32), source)
+
+
+def _names(of_rows: pd.Index, source: str) -> tuple[str, ...]:
+    """As text, without spaces around them."""
+    names = tuple("" if gap else str(name).strip() for name, gap in zip(of_rows, of_rows.isna(), strict=True))
+    if "" in names:
+        raise DataError(f"vectors of {source} have no name in data row {names.index('') + 1}; name it or drop it")
+    return names
 
 
 def join_tables(tables: Sequence[VectorTable]) -> VectorTable:
