@@ -2,7 +2,9 @@
 
 import json
 import logging
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -25,10 +27,11 @@ from gensim.data.pseudobulk_file import write_pseudobulk
 from gensim.data.splits import Role, read_used_cells
 from gensim.errors import CheckpointError, ConfigError, StoreError
 from gensim.metrics.catalogue import DEFAULT, Metric
-from gensim.metrics.results import Evaluation, Missing
+from gensim.metrics.results import ConditionResult, Evaluation, Missing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.novelty import Novelty
 from gensim.scoring import Asked, Known, not_trained_on, score, write
 from gensim.simulator import Simulator
 from gensim.solvers.base import Solver
@@ -261,8 +264,10 @@ def evaluate_cells(
     asked = Asked(out, seed, metrics, missing, workers)
     evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
     scored = [result.condition for result in evaluation.results]
+    novelty = codebook.novelty(scored)
+    evaluation = replace(evaluation, results=tuple(map(_with_novelty, evaluation.results, novelty)))
     notes += [
-        *_novelty_notes(codebook, scored),
+        *_novelty_notes(scored, novelty),
         _reconstruction_note(folder),
         *of_rows,
         *in_words(regressions, scored),
@@ -271,10 +276,13 @@ def evaluate_cells(
     return evaluation, write(evaluation, cells, real, space, asked, {**provenance, **of_run}, notes)
 
 
-def _novelty_notes(codebook: Codebook, conditions: Sequence[Condition]) -> list[str]:
+def _with_novelty(result: ConditionResult, of: Novelty) -> ConditionResult:
+    return replace(result, novelty=of.level, novelty_distance=None if math.isnan(of.distance) else of.distance)
+
+
+def _novelty_notes(conditions: Sequence[Condition], novelty: Sequence[Novelty]) -> list[str]:
     """What the first conditions that were not measured rest on."""
-    novelty = zip(conditions, codebook.novelty(conditions), strict=True)
-    notes = [f"{condition.label}: {of}" for condition, of in novelty if of.reasons]
+    notes = [f"{condition.label}: {of}" for condition, of in zip(conditions, novelty, strict=True) if of.reasons]
     more = [f"and {len(notes) - MOST_NAMED} more that were not measured"] if len(notes) > MOST_NAMED else []
     return notes[:MOST_NAMED] + more
 

@@ -100,6 +100,21 @@ def test_json_is_strict_and_holds_reasons_catalogue_and_provenance(evaluation):
     assert [group["name"] for group in content["groups"]] == ["all", "seen", "unseen"]
 
 
+def test_novelty_stands_where_it_is_known(evaluation, tmp_path):
+    first, second = evaluation.results
+    known = replace(evaluation, results=(replace(first, novelty="far", novelty_distance=2.5), second))
+    assert [(c["novelty"], c["novelty_distance"]) for c in as_json(known)["conditions"]] == [("far", 2.5), (None, None)]
+    lines = list(csv.DictReader(io.StringIO(as_csv(known))))
+    found = {(line["condition"], line["novelty"], line["novelty_distance"]) for line in lines}
+    assert found == {("A", "far", "2.5"), ("B", "", ""), (NEVER.label, "", "")}
+    write_annotated(known, tmp_path / "metrics.h5ad")
+    obs = ad.read_h5ad(tmp_path / "metrics.h5ad").obs
+    assert list(obs["novelty"]) == ["far", ""]
+    np.testing.assert_array_equal(obs["novelty_distance"], [2.5, np.nan])
+    assert "<dt>novelty</dt>" in as_html(known)
+    assert "<dt>novelty</dt>" not in as_html(evaluation)
+
+
 def test_csv_has_a_line_per_value_or_reason(evaluation):
     lines = list(csv.DictReader(io.StringIO(as_csv(evaluation))))
     assert len(lines) == 2 * len(ROWS) * len(KEYS) + len(KEYS)

@@ -163,6 +163,24 @@ def test_the_report_has_the_regressions_and_what_they_are(without_c):
     assert "of these regressions, training conditions choose " in report
 
 
+def test_every_file_of_the_report_says_how_far_conditions_are_from_what_was_measured(without_c):
+    folder, obs = without_c / "cells.evaluation", ad.read_zarr(without_c / "cells.zarr").obs
+    distance = {label: float(d) for label, d in zip(obs["condition"], obs["novelty_distance"], strict=True)}
+    said = json.loads((folder / "metrics.json").read_text())["conditions"]
+    assert {c["condition"]: (c["novelty"], pytest.approx(c["novelty_distance"])) for c in said} == {
+        label: ("near", d) for label, d in distance.items()
+    }
+    lines = pd.read_csv(folder / "metrics.csv").dropna(subset=["condition", "value"])
+    assert set(lines["novelty"]) == {"near"}
+    np.testing.assert_allclose(lines["novelty_distance"], lines["condition"].map(distance))
+    annotated = ad.read_h5ad(folder / "metrics.h5ad").obs
+    assert set(annotated["novelty"]) == {"near"}
+    np.testing.assert_allclose(annotated["novelty_distance"], annotated.index.map(distance))
+    page = (folder / "report.html").read_text()
+    assert '"novelty": "near"' in page or '"novelty":"near"' in page
+    assert "<dt>novelty</dt>" in page
+
+
 def test_a_context_that_the_run_does_not_know_is_simulated_from_its_controls(without_c):
     """New control cells that look like those of y: the context is none of the run's, and borrows from those like it."""
     simulator = Simulator.load(without_c / "run", "cpu")

@@ -18,7 +18,8 @@ def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str,
     """Write `.h5ad`: conditions by metrics, with a layer per row of the evaluation; X is the model's.
 
     obs, indexed by label, has the condition's `key`, `seen` (missing where that is not known), `stand_in` (the row
-    whose cells stand for the model's where it has none), `experimental_error` and numbers of cells; var, indexed by
+    whose cells stand for the model's where it has none), `novelty` (empty where that is not known) and
+    `novelty_distance`, `experimental_error` and numbers of cells; var, indexed by
     key, the metric's `name`, `direction`, `unit`, `space` and `source`, and the model's average over each group of
     conditions, e.g. `average_unseen`. NaN: no value, the reason being in metrics.json. Metrics with one value for all
     conditions together, such as scores of challenges, have it there, and NaN for every condition.
@@ -37,6 +38,8 @@ def write_annotated(evaluation: Evaluation, path: Path, provenance: Mapping[str,
             "key": [r.condition.key for r in results],
             "seen": pd.array([r.seen for r in results], dtype="boolean"),
             "stand_in": [r.stand_in or "" for r in results],
+            "novelty": [r.novelty or "" for r in results],
+            "novelty_distance": np.array([r.novelty_distance for r in results], dtype=np.float64),
             "experimental_error": np.array(
                 [r.experimental_error.value if r.experimental_error else None for r in results], dtype=np.float64
             ),

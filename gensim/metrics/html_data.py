@@ -95,6 +95,8 @@ def _condition(
     return {
         "name": result.condition.label + (f" (not predicted: {result.stand_in})" if result.stand_in else ""),
         "seen": result.seen,
+        "novelty": result.novelty,
+        "novelty_distance": result.novelty_distance,
         "cells": dict(result.cells),
         "values": [[value(result.measurements.get((row, m.key))) for m in metrics] for row in rows],
         "spreads": [[spread(row, m.key) for m in metrics] for row in rows],

@@ -42,6 +42,7 @@ WIDTH_OF_ROW = 24
 ANNOTATED = "metrics.h5ad"
 CSV_COLUMNS = (
     "condition", "row", "metric", "value", "reason", "condition_key", "stand_in", "standard_error_over_cells", "group",
+    "novelty", "novelty_distance",
 )  # fmt: skip
 OfAll = PooledMetric | CombinedMetric
 """Metrics with one value for all conditions of a group, and none for any of them."""
@@ -175,23 +176,25 @@ def as_json(evaluation: Evaluation, provenance: Mapping[str, Any] | None = None)
 def as_csv(evaluation: Evaluation) -> str:
     """Lines of condition, row, metric, value (empty where there is none), reason, the condition's key, and the row
     whose cells stand for the model's where it has none, and the standard error over cells; metrics with one value for
-    all conditions of a group have lines of that group, without a condition."""
+    all conditions of a group have lines of that group, without a condition. Last how far a condition is from what was
+    measured, where that is known."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for result in evaluation.results:
         name, key = result.condition.label, result.condition.key
+        new = [result.novelty or "", "" if result.novelty_distance is None else repr(result.novelty_distance)]
         for (row, measured), m in result.measurements.items():
             stand_in = (result.stand_in or "") if row == MODEL else ""
             value, error = ("" if number is None else repr(number) for number in (m.value, m.standard_error))
-            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in, error, ""])
+            writer.writerow([name, row, measured, value, m.reason or "", key, stand_in, error, "", *new])
         if (bound := result.experimental_error) is not None:
             value = "" if bound.value is None else repr(bound.value)
             for bounded in [metric.key for metric in evaluation.metrics if metric.key in BOUNDED]:
-                writer.writerow([name, "experimental_error", bounded, value, bound.reason or "", key, "", "", ""])
+                writer.writerow([name, "experimental_error", bounded, value, bound.reason or "", key, "", "", "", *new])
     for condition, reason in evaluation.not_scored:
         for metric in [metric for metric in evaluation.metrics if not isinstance(metric, OfAll)]:
-            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", "", ""])
+            writer.writerow([condition.label, MODEL, metric.key, "", reason, condition.key, "", "", "", "", ""])
     of_all = [metric.key for metric in evaluation.metrics if isinstance(metric, OfAll)]
     for group in evaluation.groups:
         of_group = {place: e for place, e in group.averages.items() if place[1] in of_all}
@@ -199,7 +202,7 @@ def as_csv(evaluation: Evaluation) -> str:
             of_group["experimental_error", CLASSIFIED] = group.class_error.estimate
         for (row, measured), e in of_group.items():
             value = "" if e.value is None else repr(e.value)
-            writer.writerow(["", row, measured, value, e.reason or "", "", "", "", group.name])
+            writer.writerow(["", row, measured, value, e.reason or "", "", "", "", group.name, "", ""])
     return buffer.getvalue()
 
 
@@ -282,6 +285,8 @@ def _condition(result: ConditionResult) -> dict[str, Any]:
         "condition": result.condition.label,
         "key": result.condition.key,
         "seen": result.seen,
+        "novelty": result.novelty,
+        "novelty_distance": result.novelty_distance,
         "stand_in": result.stand_in,
         "cells": dict(result.cells),
         "mmd2_rbf_gammas": None if result.gammas is None else list(result.gammas),

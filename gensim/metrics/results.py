@@ -71,6 +71,7 @@ class ConditionResult:
         pictures: what a page shows of it, if asked for.
         experimental_error: of its real effect, from the cells that are used; None where none of `BOUNDED` is asked for.
         stand_in: the row whose cells stand for those of the model, which has none of this condition; None: it has.
+        novelty, novelty_distance: level and distance to what was measured, see `Novelty`; None where that is not known.
     """
 
     condition: Condition
@@ -83,6 +84,8 @@ class ConditionResult:
     pictures: ConditionPictures | None = None
     experimental_error: ExperimentalError | None = None
     stand_in: Missing | None = None
+    novelty: str | None = None
+    novelty_distance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,13 @@
 const BY_NAME = new Intl.Collator("en", { numeric: true });
 const ROWS_SHOWN = ["no_change", "training_mean", "replicate", "model"].filter((row) => DATA.rows.includes(row));
 
+const NOVELTY = DATA.conditions.some((c) => c.novelty)
+  ? [
+      { head: "novelty", title: "What the simulated cells rest on", of: (c) => c.novelty },
+      { head: "distance", title: "To the nearest that was measured; 1 is usual between measured ones", of: (c) => c.novelty_distance },
+    ]
+  : [];
+
 /** Columns of the table for metric number m; `of` gives a number, a text, or null where there is no value. */
 function columnsFor(m) {
   const number = (value) => (typeof value === "number" ? value : null);
@@ -17,6 +24,7 @@ function columnsFor(m) {
     })),
     { head: "real n", title: "Real cells used", of: (c) => c.cells.truth_used },
     { head: "simulated n", title: "Simulated cells used", of: (c) => c.cells.predicted_used },
+    ...NOVELTY,
   ];
 }
 
