@@ -25,7 +25,11 @@ CONTROLS_PER_CELL = 5
 """Control cells for every cell of a condition."""
 UNTRAINED = ["training.max_cells=512", "training.cells_per_validation=512"]
 """The transport does not matter."""
-ROWS = {"model": "autoencoder", "pca": "principal components"}
+ROWS = {
+    "model": "autoencoder with effects on single genes",
+    "latents": "its latents alone",
+    "pca": "principal components",
+}
 METRIC = "energy_score"
 
 

@@ -13,6 +13,7 @@ from small_runs import awaken, config, screen
 from gensim.cli import main
 from gensim.data.request import request_of
 from gensim.simulator import Simulator
+from gensim.training.reconstruction import what_latents_hold
 
 KINDS = {
     "pca": {"kind": "pca", "n_latents": 4},
@@ -104,7 +105,20 @@ def test_what_latents_hold_is_said_beside_pca(run):
     found = json.loads((run / "prepared" / "reconstruction.json").read_text())
     assert found["decoded"]["pca"]["n_conditions"] == 6
     assert ("model" in found["decoded"]) == (run.name != "pca")
-    assert ("active_units" in found) == (run.name in ("nb", "zinb"))
+    assert ("active_units" in found) == ("latents" in found["decoded"]) == (run.name in ("nb", "zinb"))
+
+
+def test_what_latents_hold_alone_is_told_from_what_is_measured_beside_them(nb, tmp_path):
+    """The score without the effects of conditions on single genes is that of means of the decoder alone."""
+    decoded = json.loads((nb / "prepared" / "reconstruction.json").read_text())["decoded"]
+    assert decoded["latents"]["n_conditions"] == decoded["model"]["n_conditions"]
+    assert decoded["latents"]["energy_distance"] != decoded["model"]["energy_distance"]
+    for same in ("energy_distance_no_change", "energy_distance_replicate"):
+        assert decoded["latents"][same] == decoded["model"][same]
+    said = what_latents_hold(4, decoded)
+    assert "the autoencoder's, with what its conditions do to single genes: " in said
+    assert "its latents alone: " in said
+    assert "single genes" not in what_latents_hold(4, {"model": decoded["model"]})
 
 
 def test_noise_and_library_size_may_change_in_sampling(nb):

@@ -200,6 +200,12 @@ def test_library_size_comes_from_the_named_column(tmp_path):
     adata.obs["total"] = [100.0, 200, 0, 500, 800, 1000]
     with pytest.raises(DataError, match="not a positive number in 1 cells"):
         screen_of(tmp_path, adata, library_size_column="total")
-    adata.obs["total"] = [100.0, 200, 3e9, 500, 800, 1000]
+    many = np.where(np.arange(6) == 2, 3e9, 1)[:, None] * X
+    adata = adata_of(LABELS, many, cell_type=TYPES, total=[100.0, 200, 400, 500, 800, 1000])
+    with pytest.raises(
+        DataError, match=r"1 cells have sums of counts beyond 2147483647, .* first 'cell2' with [0-9.]+e\+\d+"
+    ):
+        screen_of(tmp_path, adata, library_size_column="total")
+    adata = typed(total=[100.0, 200, 3e9, 500, 800, 1000])
     with pytest.raises(DataError, match=r"1 cells have library sizes beyond 2147483647, .* first 'cell2' with 3e\+09"):
         screen_of(tmp_path, adata, library_size_column="total")

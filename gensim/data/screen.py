@@ -6,6 +6,7 @@ import logging
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,7 +132,9 @@ def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
     _warn_of_single_cells(conditions, condition_of)
     batches, batch_of = _batches(obs, config)
     x, library_size = _read_matrices(files, config)
-    _refuse_beyond_integers(cells, library_size)
+    _refuse_beyond_integers(cells, library_size, "library sizes")
+    if config.scale == "counts":
+        _refuse_beyond_integers(cells, np.asarray(x.sum(axis=1, dtype=np.float64)).ravel(), "sums of counts")
     text = json.dumps([files[0].genes, cells.tolist(), [c.key for c in conditions], batches, config.scale])
     return Screen(
         x=x,
@@ -220,12 +223,12 @@ def _refuse_no_controls(obs: pd.DataFrame, conditions: tuple[Condition, ...], co
     )
 
 
-def _refuse_beyond_integers(cells: NDArray[np.str_], library_size: FloatArray) -> None:
-    beyond = library_size > LARGEST_COUNT
+def _refuse_beyond_integers(cells: NDArray[np.str_], values: NDArray[np.floating[Any]], what: str) -> None:
+    beyond = values > LARGEST_COUNT
     if beyond.any():
         raise DataError(
-            f"{int(beyond.sum())} cells have library sizes beyond {LARGEST_COUNT}, which integers do not hold, first "
-            f"{str(cells[int(np.argmax(beyond))])!r} with {float(library_size[beyond][0]):.3g}; check the counts, or "
+            f"{int(beyond.sum())} cells have {what} beyond {LARGEST_COUNT}, which integers do not hold, first "
+            f"{str(cells[int(np.argmax(beyond))])!r} with {float(values[beyond][0]):.3g}; check the counts, or "
             "data.library_size_column"
         )
 

@@ -168,8 +168,14 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
                 own.on_theta(simulating.conditions, penetrance).save(folder / ON_THETA)
             decoded["model"] = decode_counts(autoencoder, own.on_genes, config.seed)
+            no_effect = np.zeros(len(screen.genes), dtype=np.float32)
+            decoded["latents"] = decode_counts(autoencoder, lambda _: no_effect, config.seed)
             active = active_units(latents[rows[Role.TRAIN]], float(autoencoder.latent_scale))
             log.info("autoencoder: %d of %d latents are active", active, autoencoder.n_latents)
+            if not active:
+                log.warning(
+                    "no latent is active: the autoencoder tells no cell from another; lower autoencoder.kl_weight"
+                )
             error["active_units"] = active
         elif not isinstance(autoencoder, PCAAutoencoder):
             decoded["model"] = decode_logs(autoencoder)

@@ -73,7 +73,12 @@ def decoded_score(
 
 
 def what_latents_hold(n_latents: int, decoded: Mapping[str, Mapping[str, float | int | None]]) -> str:
-    """The scores of an autoencoder and of principal components in words."""
+    """The scores of an autoencoder and of principal components in words.
+
+    Args:
+        decoded: by `model`, which has the effects of conditions on single genes that are measured beside the latents of
+            counts; `latents`, without these; and `pca`.
+    """
 
     def words(found: Mapping[str, float | int | None]) -> str:
         score, ratio = (found.get(name) for name in ("energy_score", "variance_ratio"))
@@ -81,7 +86,12 @@ def what_latents_hold(n_latents: int, decoded: Mapping[str, Mapping[str, float |
             return "no score (too few held-out cells, or nothing that separates them from controls)"
         return f"energy score {score:.2f} in gene space, variance ratio {'–' if ratio is None else f'{ratio:.2f}'}"
 
-    names = {"model": "the autoencoder's", "pca": "of principal components"}
+    with_effects = ", with what its conditions do to single genes" if "latents" in decoded else ""
+    names = {
+        "model": f"the autoencoder's{with_effects}",
+        "latents": "its latents alone",
+        "pca": "of principal components",
+    }
     of = "; ".join(f"{names[name]}: {words(decoded[name])}" for name in names if name in decoded)
     return (
         f"held-out cells, coded into {n_latents} latents and decoded anew without anything carried over (1: as good as "
