@@ -78,7 +78,7 @@ def main() -> None:
 def decoded(
     config: Path, overrides: list[str], screens: SimulatedScreen, n_cells: int, device: str
 ) -> dict[str, float | None]:
-    """Energy scores in gene space of held-out cells, decoded by the model and by principal components."""
+    """Energy scores in gene space of held-out cells, decoded by each of `ROWS`."""
     with tempfile.TemporaryDirectory() as folder:
         screen = Path(folder) / "screen.h5ad"
         screens.screen(cells_per_condition=n_cells, n_controls=CONTROLS_PER_CELL * n_cells).write_h5ad(screen)

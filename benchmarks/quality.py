@@ -43,7 +43,7 @@ def main() -> None:
 
     overrides = arguments.overrides + (QUICK if arguments.quick else [])
     seeds = range(1 if arguments.quick else arguments.seeds)
-    apart = [label for label in arguments.apart.split(",") if label]
+    apart = list(dict.fromkeys(label.strip() for label in arguments.apart.split(",") if label.strip()))
     config = load_config(arguments.config, overrides)
     results = []
     for seed in seeds:
@@ -136,7 +136,7 @@ def table(group: GroupSummary, kind: str) -> dict[str, dict[str, list[float | No
 
 
 def per_condition(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float | None]]]:
-    """condition -> row -> metric -> value, of energy distances, the effect, and a linear classifier."""
+    """condition -> row -> metric -> value, of energy distances, the effect, and classifiers."""
     keys = [metric.key for metric in DEFAULT if metric.key.startswith("energy_distance")]
     keys += ["l2_delta", "c2st_auc_logistic", "c2st_auc_forest"]
     rows = [row for row in ROWS if any(name == row for name, _ in evaluation.group("all").averages)]

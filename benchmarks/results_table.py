@@ -225,14 +225,14 @@ def named(report: dict) -> str:
 def hold_out(report: dict) -> str:
     """What the split holds out, in words."""
     test = report["resolved"]["split"]["test"]
+    alone = f"; of {', '.join(report['alone'])} alone" if "alone" in report else ""
     if test["hold_out"] == "cells":
-        of = f"; of {', '.join(report['alone'])} alone" if "alone" in report else ""
-        return f"{test['fraction']:.0%} of the cells of every condition{of}"
+        return f"{test['fraction']:.0%} of the cells of every condition{alone}"
     column = f" of {test['column']}" if test.get("column") else ""
     if test.get("fraction") is not None:
-        return f"{test['fraction']:.0%} of the {test['hold_out']}{column}, drawn by seed"
+        return f"{test['fraction']:.0%} of the {test['hold_out']}{column}, drawn by seed{alone}"
     values = [v if isinstance(v, str) else f"{v['perturbation']} in {v['context']}" for v in test["values"] or []]
-    return f"{test['hold_out']}{column}: {', '.join(values)}"
+    return f"{test['hold_out']}{column}: {', '.join(values)}{alone}"
 
 
 def n_conditions(report: dict) -> str:

@@ -264,7 +264,7 @@ def evaluate_cells(
     asked = Asked(out, seed, metrics, missing, workers)
     evaluation, of_rows = score(source(cells), real, started_from, known, data.batch_column, asked)
     scored = [result.condition for result in evaluation.results]
-    novelty = codebook.novelty(scored)
+    novelty = _novelty(codebook, scored)
     evaluation = replace(evaluation, results=tuple(map(_with_novelty, evaluation.results, novelty)))
     notes += [
         *_novelty_notes(scored, novelty),
@@ -276,13 +276,29 @@ def evaluate_cells(
     return evaluation, write(evaluation, cells, real, space, asked, {**provenance, **of_run}, notes)
 
 
-def _with_novelty(result: ConditionResult, of: Novelty) -> ConditionResult:
+def _with_novelty(result: ConditionResult, of: Novelty | None) -> ConditionResult:
+    if of is None:
+        return result
     return replace(result, novelty=of.level, novelty_distance=None if math.isnan(of.distance) else of.distance)
 
 
-def _novelty_notes(conditions: Sequence[Condition], novelty: Sequence[Novelty]) -> list[str]:
+def _novelty(codebook: Codebook, conditions: Sequence[Condition]) -> list[Novelty | None]:
+    """None in a context that the run has no control cells of: the cells themselves say what they rest on."""
+    contexts = codebook.likeness.contexts
+    return [
+        of if contexts is None or contexts.table.has(condition.control.key) else None
+        for condition, of in zip(conditions, codebook.novelty(conditions), strict=True)
+    ]
+
+
+def _novelty_notes(conditions: Sequence[Condition], novelty: Sequence[Novelty | None]) -> list[str]:
     """What the first conditions that were not measured rest on."""
-    notes = [f"{condition.label}: {of}" for condition, of in zip(conditions, novelty, strict=True) if of.reasons]
+    elsewhere = "in a context that the run has no control cells of; obs of the simulated cells has their novelty"
+    notes = [
+        f"{condition.label}: {elsewhere if of is None else of}"
+        for condition, of in zip(conditions, novelty, strict=True)
+        if of is None or of.reasons
+    ]
     more = [f"and {len(notes) - MOST_NAMED} more that were not measured"] if len(notes) > MOST_NAMED else []
     return notes[:MOST_NAMED] + more
 

@@ -66,6 +66,10 @@ def test_bad_tables_are_refused(tmp_path):
     (tmp_path / "gap.csv").write_text("gene,x\nA,1\nB,\n")
     with pytest.raises(DataError, match="not finite for 'B'"):
         read_vector_table(tmp_path / "gap.csv")
+    two = pd.MultiIndex.from_tuples([("A", "x"), ("B", "y")])
+    pd.DataFrame({"f": [1.0, 2.0]}, index=two).to_parquet(tmp_path / "two.parquet")
+    with pytest.raises(DataError, match="names of 2 parts; keep one column"):
+        read_vector_table(tmp_path / "two.parquet")
     (tmp_path / "vectors.tsv").write_text("gene\tx\nA\t1\n")
     with pytest.raises(DataError, match=r"\.parquet, \.csv or \.npz"):
         read_vector_table(tmp_path / "vectors.tsv")

@@ -200,6 +200,25 @@ def test_a_context_that_the_run_does_not_know_is_simulated_from_its_controls(wit
     assert known == simulation.schema.digest
 
 
+def test_of_a_context_that_the_run_does_not_know_the_report_leaves_novelty_to_the_cells(without_c, tmp_path):
+    """Only what simulated the cells was told of the context; a known one beside it has its novelty."""
+    screen = ad.read_h5ad(without_c / "screen.h5ad")
+    screen.obs_names = [f"other_{name}" for name in screen.obs_names]
+    screen.obs["cell_type"] = screen.obs["cell_type"].astype(str).replace("y", "new")
+    screen = screen[
+        screen.obs["perturbation"].isin(["control", "C"]) & screen.obs["cell_type"].isin(["x", "new"])
+    ].copy()
+    screen.write_h5ad(tmp_path / "real.h5ad")
+    real = str(tmp_path / "real.h5ad")
+    command = ["evaluate", real, "--run", str(without_c / "run"), "--truth", real, "--controls", real]
+    assert main([*command, "--out", str(tmp_path / "report")]) == 0
+    said = json.loads((tmp_path / "report" / "metrics.json").read_text())["conditions"]
+    assert {c["condition"]: c["novelty"] for c in said} == {"C | x": "near", "C | new": None}
+    text = (tmp_path / "report" / "report.txt").read_text()
+    assert "C | new: in a context that the run has no control cells of; obs of the simulated cells has" in text
+    assert "C | x: near, distance" in text
+
+
 def test_a_held_out_context_is_scored_beside_regressions_over_contexts(tmp_path):
     folder = run_with(tmp_path, {"hold_out": "contexts", "column": "cell_type", "values": ["z"]})
     out = folder / "cells.zarr"

@@ -132,9 +132,11 @@ def load_screen(config: DataConfig, require_controls: bool = True) -> Screen:
     _warn_of_single_cells(conditions, condition_of)
     batches, batch_of = _batches(obs, config)
     x, library_size = _read_matrices(files, config)
-    _refuse_beyond_integers(cells, library_size, "library sizes")
+    _refuse_beyond_integers(cells, library_size, "library sizes", "check the counts, or data.library_size_column")
     if config.scale == "counts":
-        _refuse_beyond_integers(cells, np.asarray(x.sum(axis=1, dtype=np.float64)).ravel(), "sums of counts")
+        _refuse_beyond_integers(
+            cells, np.asarray(x.sum(axis=1, dtype=np.float64)).ravel(), "sums of counts", "check the counts"
+        )
     text = json.dumps([files[0].genes, cells.tolist(), [c.key for c in conditions], batches, config.scale])
     return Screen(
         x=x,
@@ -223,13 +225,12 @@ def _refuse_no_controls(obs: pd.DataFrame, conditions: tuple[Condition, ...], co
     )
 
 
-def _refuse_beyond_integers(cells: NDArray[np.str_], values: NDArray[np.floating[Any]], what: str) -> None:
+def _refuse_beyond_integers(cells: NDArray[np.str_], values: NDArray[np.floating[Any]], what: str, remedy: str) -> None:
     beyond = values > LARGEST_COUNT
     if beyond.any():
         raise DataError(
             f"{int(beyond.sum())} cells have {what} beyond {LARGEST_COUNT}, which integers do not hold, first "
-            f"{str(cells[int(np.argmax(beyond))])!r} with {float(values[beyond][0]):.3g}; check the counts, or "
-            "data.library_size_column"
+            f"{str(cells[int(np.argmax(beyond))])!r} with {float(values[beyond][0]):.3g}; {remedy}"
         )
 
 

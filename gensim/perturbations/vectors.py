@@ -120,6 +120,8 @@ def read_vector_table(path: str | Path) -> VectorTable:
 
 
 def _from_frame(frame: pd.DataFrame, source: str) -> VectorTable:
+    if isinstance(frame.index, pd.MultiIndex):
+        raise DataError(f"vectors of {source} have names of {frame.index.nlevels} parts; keep one column of names")
     if isinstance(frame.index, pd.RangeIndex) and len(frame.columns):
         frame = frame.set_index(frame.columns[0])
     text = [str(name) for name, kind in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
