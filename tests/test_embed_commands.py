@@ -181,7 +181,7 @@ def test_mistakes_are_named_and_nothing_is_written(work, capsys, arguments, mess
 
 def test_a_table_of_ones_own_with_the_names_of_the_screen(work, capsys):
     """What the screen calls otherwise is found, said and written beside the table's own names; a run reads it."""
-    own = pd.DataFrame({"one": [1.0, 2, 3], "two": [4.0, 5, 6]}, index=["A", "ENSG00000000005.7", "NA"])
+    own = pd.DataFrame({"one": [1.0, 2, 3], "two": [4.0, 5, 6]}, index=[" A", "ENSG00000000005.7", "NA"])
     own.to_csv(work / "own.csv")
     (work / "ids.csv").write_text("symbol,id\nB,ENSG00000000005\n")
     command = "embed table own.csv --for config.yaml --out v.parquet"
