@@ -16,14 +16,12 @@ from gensim.count_grid import draw_counts
 from gensim.errors import DataError
 from gensim.nonnegative import offsets_to_nonnegative
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.secants import raised_to
 from gensim.types import CP10K, LARGEST_COUNT, Condition, FloatArray, IntArray
 
-SECANT, SECANT_STEPS, FLATTEST = 0.02, 3, 1e-2
-"""First step of secants for an effect on logarithms, their number, and the slope at which a gene hardly answers."""
-LEAST_MEAN = 1e-12
-"""Mean log1p CP10k that stands for 0 where its logarithm is taken."""
 MOST_RAISED = 3.0
-"""Natural logarithm of what means of responders may be multiplied by for that: rare genes would go far for nothing."""
+"""Natural logarithm of what means of responders may be multiplied by to bring mean logarithms where they are wanted:
+rare genes would go far for nothing."""
 GRID_TOLERANCE = 1e-2
 """Counts, and the same share of a hundred of them: what float32 logarithms lose."""
 
@@ -326,36 +324,6 @@ def gated_mean(mean: torch.Tensor, before: torch.Tensor, told: FloatArray, gate:
     effect that is told. Either is 0 where it would be below, as cells are cut off there."""
     expected = before + torch.from_numpy(told).to(mean.device)
     return torch.lerp(mean.clamp_min(0), expected.clamp_min(0), gate)
-
-
-def raised_to(
-    mean: Callable[[torch.Tensor], torch.Tensor],
-    start: torch.Tensor,
-    at_start: torch.Tensor,
-    wanted: torch.Tensor,
-    most: float,
-) -> torch.Tensor:
-    """(G,) x for which the (G,) `mean(x)` is `wanted`, gene by gene, where it rises with x.
-
-    By secants between x and the logarithm of the mean, which is nearly x itself for a rare gene.
-
-    Args:
-        start, at_start: an x, and the mean there.
-        most: x goes no further from `start`.
-    """
-
-    def log(mean: torch.Tensor) -> torch.Tensor:
-        return mean.clamp_min(LEAST_MEAN).log()
-
-    x, value, target = start, log(at_start), log(wanted)
-    slope = (log(mean(x + SECANT)) - value) / SECANT
-    for _ in range(SECANT_STEPS):
-        stepped = x + (target - value) / slope.clamp_min(FLATTEST)
-        stepped = torch.minimum(torch.maximum(stepped, start - most), start + most)
-        found, went = log(mean(stepped)), stepped - x
-        slope = torch.where(went != 0, (found - value) / torch.where(went != 0, went, 1), slope)
-        x, value = stepped, found
-    return x
 
 
 def _knowing(effects: MeanEffects | None, vectors: Mapping[str, FloatArray]) -> MeanEffects | None:

@@ -9,9 +9,10 @@ import torch
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.autoencoder.likelihoods import CountDistribution
 from gensim.data.scale import to_log1p_cp10k
-from gensim.decoding import CountDecoder, DecodedCells, MovedCells, implied_grid, raised_to, refuse_beyond_integers
+from gensim.decoding import CountDecoder, DecodedCells, MovedCells, implied_grid, refuse_beyond_integers
 from gensim.errors import DataError
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.secants import raised_to
 from gensim.seeding import torch_generator
 from gensim.types import Condition
 

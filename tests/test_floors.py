@@ -12,7 +12,7 @@ FLOORS = [
     ("mechanisms", [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
         "provenance", "metrics.distances", "metrics.pairs", "count_grid", "computed_once", "parallel", "arrays_file",
-        "console",
+        "console", "secants",
     ]),
     ("domain", ["data", "perturbations", "embed", "autoencoder", "transport", "baselines", "metrics"]),
     ("jobs", [

@@ -98,7 +98,7 @@ def read_vector_table(path: str | Path) -> VectorTable:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"vectors {str(path)!r}: no such file; set perturbation.vectors.path")
+        raise DataError(f"vectors {str(path)!r}: no such file; check the path (in a config perturbation.vectors.path)")
     source = str(path)
     try:
         match path.suffix:
