@@ -23,6 +23,7 @@ from gensim.data.screen import Screen
 from gensim.decoding import Decoder, MovedCells
 from gensim.errors import DataError, listing
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.control_populations import LatentMoments
 from gensim.perturbations.penetrance import response
 from gensim.seeding import numpy_generator
 from gensim.solvers.base import Solver
@@ -212,14 +213,13 @@ class Engine:
     device: torch.device
 
     @torch.no_grad()
-    def mean_latents(self, controls: Controls, rows: IntArray) -> FloatArray:
-        """(D,) mean latents of some of the control cells."""
-        total = np.zeros(self.autoencoder.n_latents)
+    def encoded_population(self, controls: Controls, rows: IntArray) -> FloatArray:
+        """(2 D,) what some of the control cells are like, see `LatentMoments`."""
+        moments = LatentMoments(self.autoencoder.n_latents)
         for part in blocks(len(rows), CELLS_PER_SOLVE):
             x = torch.from_numpy(controls.x[rows[part]].toarray()).to(self.device)
-            total += self.autoencoder.encode(x).double().sum(dim=0).cpu().numpy()
-        mean: FloatArray = (total / len(rows)).astype(np.float32)
-        return mean
+            moments.add(self.autoencoder.encode(x).cpu().numpy())
+        return moments.encoded()
 
     @torch.no_grad()
     def moved(

@@ -22,7 +22,7 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
 from gensim.errors import CheckpointError
 from gensim.nn.compiled import compile_fields
-from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.control_populations import CONTROL_POPULATIONS, mean_of
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.novelty import Novelty
 from gensim.pseudobulk import Pseudobulk
@@ -203,8 +203,9 @@ class Simulator:
         new = {c.control for c in conditions if known is not None and not known.table.has(c.control.key)}
         if not new:
             return engine
-        vectors = {control.key: engine.mean_latents(controls, controls.rows_of(control)) for control in new}
-        codebook = engine.codebook.knowing_contexts(vectors)
+        encoded = {control.key: engine.encoded_population(controls, controls.rows_of(control)) for control in new}
+        vectors = {key: mean_of(of) for key, of in encoded.items()}
+        codebook = engine.codebook.knowing_contexts(encoded)
         return replace(engine, codebook=codebook, decoder=engine.decoder.knowing_contexts(vectors))
 
     def held_out_request(self) -> Request:
@@ -222,6 +223,7 @@ class Simulator:
             "autoencoder.safetensors",
             "vectors.npz",
             "codebook.json",
+            CONTROL_POPULATIONS,
             IN_SIMULATION,
             IN_LATENTS,
             IN_GENES,
@@ -230,10 +232,7 @@ class Simulator:
         maybe = (
             self.run.gene_effects,
             self.run.gate,
-            *(
-                self.run.prepared / name
-                for name in (OUTSIDE_LATENTS, ON_SHARES, ON_THETA, ON_LIBRARY_SIZE, Codebook.CONTEXTS)
-            ),
+            *(self.run.prepared / name for name in (OUTSIDE_LATENTS, ON_SHARES, ON_THETA, ON_LIBRARY_SIZE)),
         )
         files = [self.run.best, *(self.run.prepared / name for name in fitted), *(f for f in maybe if f.is_file())]
         for file in files:

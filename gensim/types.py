@@ -120,6 +120,8 @@ class ConditionBatch:
         penetrance: (B,) float32 share of the condition's cells in which it takes effect.
         elsewhere: (B, D) float32 the shift as it would be known from other contexts alone; left out: the shift.
         time: (B, 2) float32 times of source and target; left out: 0, as where the screen has no time.
+        population: (B, E) float32 what the control cells of the context are like, see `ControlPopulations`; left out:
+            E is 0.
     """
 
     perturbations: torch.Tensor
@@ -130,12 +132,15 @@ class ConditionBatch:
     penetrance: torch.Tensor
     elsewhere: torch.Tensor = None  # type: ignore[assignment]
     time: torch.Tensor = None  # type: ignore[assignment]
+    population: torch.Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.elsewhere is None:
             object.__setattr__(self, "elsewhere", self.shift)
         if self.time is None:
             object.__setattr__(self, "time", self.shift.new_zeros(len(self.shift), 2))
+        if self.population is None:
+            object.__setattr__(self, "population", self.shift.new_zeros(len(self.shift), 0))
         if len({len(getattr(self, f.name)) for f in fields(self)}) != 1:
             shapes = {f.name: tuple(getattr(self, f.name).shape) for f in fields(self)}
             raise ValueError(f"fields of a ConditionBatch must agree in their first dimension, got {shapes}")
@@ -154,7 +159,7 @@ class ConditionBatch:
         """The same batch with all that is known of `rows` ((B,) bool) taken away: what was done, where, and its effect.
 
         A perturbed cell of which nothing is known has no perturbation, dose 1, times 0, unknown context and batch,
-        shift 0.
+        shift 0, and a context in the midst of all.
         """
         shown = ~rows
         return ConditionBatch(
@@ -165,6 +170,7 @@ class ConditionBatch:
             shift=self.shift * shown[:, None],
             elsewhere=self.elsewhere * shown[:, None],
             time=self.time * shown[:, None],
+            population=self.population * shown[:, None],
             penetrance=self.penetrance.where(shown, 1.0),
         )
 

@@ -192,6 +192,12 @@ def test_a_context_that_the_run_does_not_know_is_simulated_from_its_controls(wit
     simulation = simulator.simulate(controls, request)
     table = simulation.engine.codebook.likeness.contexts.table
     assert [name for name in table.names if '"new"' in name]
+    # The network is told of it by its cells alone, as it has no name there.
+    new = Condition(("A",), (("cell_type", "new"),))
+    told, untold = (of.engine.codebook.encode([new]) for of in (simulation, simulator))
+    assert told.contexts.item() == untold.contexts.item() == 0
+    assert told.population.any()
+    assert not untold.population.any()
     cells = simulation.to_anndata()
     assert set(cells.obs["novelty"]) <= {"near", "far"}
     gained = np.log1p(np.asarray(cells.X)).mean(axis=0) - np.log1p(np.asarray(controls.X)).mean(axis=0)

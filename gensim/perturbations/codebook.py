@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gensim.errors import CheckpointError, DataError, listing
+from gensim.perturbations.control_populations import ControlPopulations, mean_of
 from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor
@@ -19,7 +20,7 @@ from gensim.perturbations.novelty import MeasuredRange, Novelty
 from gensim.perturbations.penetrance import Penetrance
 from gensim.perturbations.regression import Regression
 from gensim.perturbations.time_points import TimePoints
-from gensim.perturbations.vectors import VectorTable, read_vector_table, save_vector_table
+from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition, ConditionBatch, FloatArray
 
 
@@ -36,6 +37,7 @@ class Codebook:
         effects: mean effects in the latent space.
         penetrance: share of the cells in which they show.
         likeness: what tells of conditions that were not measured.
+        populations: what the control cells of contexts are like.
         half_doses: lowest, geometric mean and highest of the training conditions' doses above 0, at which the network
             looks; none where there are none.
         first_and_last_time: of the training conditions, in whose units the network sees times; none where there are
@@ -49,11 +51,11 @@ class Codebook:
     effects: MeanEffects
     penetrance: Penetrance
     likeness: Likeness = field(default_factory=Likeness)
+    populations: ControlPopulations = field(default_factory=ControlPopulations)
     half_doses: tuple[float, ...] = ()
     first_and_last_time: tuple[float, ...] = ()
 
     PENETRANCE: ClassVar[str] = "penetrance.safetensors"
-    CONTEXTS: ClassVar[str] = "contexts.npz"
 
     @classmethod
     def fit(
@@ -65,8 +67,12 @@ class Codebook:
         effects: MeanEffects,
         penetrance: Penetrance,
         likeness: Likeness | None = None,
+        populations: Mapping[str, FloatArray] | None = None,
     ) -> "Codebook":
         """The vocabulary of the perturbed training conditions.
+
+        Args:
+            populations: encodings of the contexts' control cells, see `ControlPopulations`.
 
         Raises:
             DataError: one of their perturbations has no vector.
@@ -76,6 +82,7 @@ class Codebook:
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
         doses = _half_doses([c.dose for c in training_conditions if c.dose])
         times = TimePoints(training_conditions).all
+        measured = sorted({c.control.key for c in training_conditions} & set(populations or {}))
         book = cls(
             tuple(context_columns),
             contexts,
@@ -83,6 +90,7 @@ class Codebook:
             table,
             effects,
             penetrance,
+            populations=ControlPopulations(populations or {}, tuple(measured)),
             half_doses=doses,
             first_and_last_time=(times[0], times[-1]) if times else (),
         )
@@ -102,9 +110,10 @@ class Codebook:
         measured = MeasuredRange(self.effects.conditions, self.likeness)
         return [measured.novelty(condition) for condition in conditions]
 
-    def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Codebook":
-        """The same vocabulary with (D,) vectors of further contexts, by the keys of their control conditions."""
-        return self.knowing(self.effects, self.likeness.knowing_contexts(vectors))
+    def knowing_contexts(self, encoded: Mapping[str, FloatArray]) -> "Codebook":
+        """The same vocabulary with encodings of further contexts, by the keys of their control conditions."""
+        book = replace(self, populations=self.populations.knowing(encoded))
+        return book.knowing(self.effects, self.likeness.knowing_contexts({k: mean_of(e) for k, e in encoded.items()}))
 
     def encode(
         self,
@@ -148,6 +157,7 @@ class Codebook:
             time=torch.tensor(
                 [[of.time or 0.0 for of in ends] for ends in zip(sources, conditions, strict=True)], dtype=torch.float32
             ),
+            population=torch.from_numpy(self.populations.features(conditions)),
         )
 
     def _refuse_other_times(self, conditions: Sequence[Condition]) -> None:
@@ -199,8 +209,7 @@ class Codebook:
         np.savez(folder / "vectors.npz", names=np.asarray(self.table.names, np.str_), vectors=self.table.vectors)
         self.effects.save(folder / "mean_effects_latent.safetensors")
         self.penetrance.save(folder / self.PENETRANCE)
-        if self.likeness.contexts is not None:
-            save_vector_table(self.likeness.contexts.table, folder / self.CONTEXTS)
+        self.populations.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "Codebook":
@@ -218,20 +227,19 @@ class Codebook:
             table,
             MeanEffects.load(folder / "mean_effects_latent.safetensors"),
             Penetrance.load(folder / cls.PENETRANCE),
+            populations=ControlPopulations.load(folder),
             half_doses=tuple(words["half_doses"]),
             first_and_last_time=tuple(words["first_and_last_time"]),
         )
-        return book.knowing(book.effects, book.told(words["regressions"], folder))
+        return book.knowing(book.effects, book.told(words["regressions"]))
 
-    def told(self, settings: Mapping[str, Mapping[str, Any] | None], folder: Path) -> Likeness:
+    def told(self, settings: Mapping[str, Mapping[str, Any] | None]) -> Likeness:
         """What tells of unmeasured conditions, from settings of regressions over perturbations and over contexts, and
         of a dose response."""
         of_perturbations, of_contexts, of_doses = (settings[over] for over in ("perturbations", "contexts", "doses"))
         return Likeness(
             perturbations=None if of_perturbations is None else Predictor(Regression(**of_perturbations), self.table),
-            contexts=None
-            if of_contexts is None
-            else Predictor(Regression(**of_contexts), read_vector_table(folder / self.CONTEXTS)),
+            contexts=None if of_contexts is None else Predictor(Regression(**of_contexts), self.populations.means()),
             doses=None if of_doses is None else DoseResponse(**of_doses),
         )
 

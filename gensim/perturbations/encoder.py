@@ -24,8 +24,9 @@ class ConditionEncoder(nn.Module):
     vectors this is a learned embedding), or fused otherwise, see `DeepSets` and `VectorFusion`. A dose is
     seen as its logarithm and, where the screen has doses, as shares d / (half + d) of a full effect at three half
     doses; all are 0 at dose 0. Where the screen has times, those of source and target are seen as shares of the last
-    one, and as logarithms in units of the first one. Unknown contexts and batches (code 0) share one learned vector
-    each.
+    one, and as logarithms in units of the first one. A context is seen by its name and, where several were measured, by
+    its control cells (`ControlPopulations`), of which tanh(W population) is what a context without perturbed cells is
+    known by. Unknown names of contexts and batches (code 0) share one learned vector each.
 
     Args:
         codebook: vocabulary and vectors.
@@ -43,12 +44,12 @@ class ConditionEncoder(nn.Module):
         padding = torch.zeros(1, vectors.shape[1])
         self.register_buffer("vectors", torch.cat([padding, scaled]), persistent=False)
         self.log_dose_unit, self.half_doses = codebook.typical_log_dose, codebook.half_doses
+        n_context = N_CONTEXT_FEATURES * (len(codebook.contexts) + (codebook.populations.n_features > 0))
         self.project: nn.Linear | DeepSets | VectorFusion
         if fusion == "deep_sets":
             self.project = DeepSets(vectors.shape[1], n_features, generator)
         elif fusion == "attention":
             widths = [part.stop - part.start for part in codebook.table.parts]
-            n_context = N_CONTEXT_FEATURES * len(codebook.contexts)
             self.project = VectorFusion(widths, n_context, n_features, generator)
         else:
             self.project = linear(vectors.shape[1], n_features, bias=False)
@@ -57,13 +58,19 @@ class ConditionEncoder(nn.Module):
             nn.Parameter(_normal(len(values) + 1, N_CONTEXT_FEATURES, generator)) for values in codebook.contexts
         )
         self.batches = nn.Parameter(_normal(len(codebook.batches) + 1, N_BATCH_FEATURES, generator))
+        self.populations: nn.Linear | None = None
+        if codebook.populations.n_features:
+            self.populations = linear(codebook.populations.n_features, N_CONTEXT_FEATURES, bias=False)
+            initialise(self.populations, generator)
         self.times = codebook.first_and_last_time
         n_numbers = 1 + len(self.half_doses) + (N_TIME_FEATURES if self.times else 0)
-        self.n_features = n_features + n_numbers + N_CONTEXT_FEATURES * len(codebook.contexts) + N_BATCH_FEATURES
+        self.n_features = n_features + n_numbers + n_context + N_BATCH_FEATURES
 
     def forward(self, condition: ConditionBatch) -> torch.Tensor:
         """B conditions to (B, `n_features`)."""
         contexts = [table[code] for table, code in zip(self.contexts, condition.contexts.unbind(1), strict=True)]
+        if self.populations is not None:
+            contexts.append(self.populations(condition.population).tanh())
         vectors = self.vectors[condition.perturbations]
         if isinstance(self.project, VectorFusion):
             context = torch.cat(contexts, dim=1) if contexts else vectors.new_empty(len(vectors), 0)

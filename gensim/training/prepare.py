@@ -23,6 +23,7 @@ from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.control_populations import ControlPopulations, LatentMoments
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
@@ -45,11 +46,12 @@ from gensim.training.run_folder import (
     RunFolder,
 )
 from gensim.training.validation import make_tasks
-from gensim.types import Condition, FloatArray, IntArray
+from gensim.types import Condition, FloatArray, IntArray, blocks
 
 log = logging.getLogger("gensim")
 
 NPY_HEADER_BYTES = 128
+ROWS_AT_ONCE = 65_536
 MOST_COMPONENTS = 50
 """Principal components that stand beside the latents of another autoencoder."""
 
@@ -135,13 +137,15 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
-        contexts = _context_vectors(latents, screen, rows[Role.TRAIN])
+        populations = _control_populations(latents, screen, rows[Role.TRAIN])
+        contexts = ControlPopulations(populations).means()
         vocabulary = (training, config.data.context_columns, batches, vectors)
         judging = in_latents(rows[Role.TRAIN])
         genes = GenesOfScreen(screen, x, autoencoder, vectors, contexts)
         judging_genes = None if vectors.is_one_hot else genes.mean_effects(rows[Role.TRAIN])
         judged = choose_regressions(judging, vectors, contexts, judged_also_on=judging_genes)
-        Codebook.fit(*vocabulary, judging, of_training.penetrance, judged.likeness(vectors, contexts)).save(folder)
+        likeness = judged.likeness(vectors, contexts)
+        Codebook.fit(*vocabulary, judging, of_training.penetrance, likeness, populations).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
         simulating = in_latents(not_held_out)
         simulating.save(folder / IN_LATENTS)
@@ -220,13 +224,16 @@ def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Cond
         )
 
 
-def _context_vectors(latents: FloatArray, screen: Screen, rows: IntArray) -> VectorTable:
-    """(contexts, D) mean latents of the control cells among `rows`, named by the keys of the control conditions."""
-    present = np.unique(screen.condition_of[rows])
-    controls = [k for k in present if screen.conditions[k].is_control]
-    means = [latents[rows[screen.condition_of[rows] == k]].mean(axis=0, dtype=np.float64) for k in controls]
-    names = tuple(screen.conditions[k].key for k in controls)
-    return VectorTable(names, np.array(means, dtype=np.float32), "control cells of the contexts")
+def _control_populations(latents: FloatArray, screen: Screen, rows: IntArray) -> dict[str, FloatArray]:
+    """Encodings of the control cells among `rows`, by the keys of the control conditions, see `LatentMoments`."""
+    encoded = {}
+    for k in np.unique(screen.condition_of[rows]):
+        if screen.conditions[k].is_control:
+            of_cells, moments = rows[screen.condition_of[rows] == k], LatentMoments(latents.shape[1])
+            for part in blocks(len(of_cells), ROWS_AT_ONCE):
+                moments.add(latents[of_cells[part]])
+            encoded[screen.conditions[k].key] = moments.encoded()
+    return encoded
 
 
 def _index(screen: Screen, split: Split, response: FloatArray) -> CellIndex:

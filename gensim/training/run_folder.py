@@ -27,7 +27,7 @@ from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
@@ -152,7 +152,7 @@ class EffectsOnGenes:
         """The regressions that were chosen in one space."""
         judged = read_json(self.folder / REGRESSIONS)[space]
         settings = {over: found and found.get("regression", found) for over, found in judged.items()}
-        return codebook.told(settings, self.prepared)
+        return codebook.told(settings)
 
 
 def read_json(file: Path) -> dict[str, Any]:
