@@ -134,7 +134,7 @@ def make_screen(device: str) -> Screen:
     k = torch.arange(N_GROUPS + 1)
     none = torch.zeros(N_GROUPS + 1, 1)
     conditions = ConditionBatch(
-        k[:, None], none.long(), torch.zeros_like(k), torch.ones(N_GROUPS + 1), none, torch.ones(N_GROUPS + 1)
+        k[:, None], none.long(), torch.zeros_like(k), torch.ones(N_GROUPS + 1, 1), none, torch.ones(N_GROUPS + 1)
     )
     z = torch.from_numpy(latents.astype(np.float32)).to(device)
     return Screen(z, groups, conditions, torch.zeros(len(z), dtype=torch.int64))

@@ -315,7 +315,8 @@ class CountDecoder(Decoder):
 
 
 def is_gated(on_genes: MeanEffects, condition: Condition) -> bool:
-    """Whether a condition was not measured in its context at any dose or time, so that its mean is told twice."""
+    """Whether a condition was not measured in its context at any dose or time (members at doses of their own: at
+    these), so that its mean is told twice."""
     return not (condition.changes_nothing or on_genes.are_measured_here(condition))
 
 

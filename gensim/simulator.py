@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from gensim import build
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.build_decoder import build_decoder
 from gensim.config import Config, DataConfig, for_sampling
+from gensim.data.conditions import dose_column
 from gensim.data.in_memory import AnnData, read_store, write_file
 from gensim.data.request import NOVELTY, NOVELTY_DISTANCE, Request, read_request, request_of
 from gensim.data.screen import Screen, load_screen
@@ -277,7 +277,7 @@ class Simulator:
         for column in data.context_columns:
             table[column] = [dict(c.context)[column] for c in plan.conditions]
         if data.dose_column is not None:
-            table[data.dose_column] = [np.nan if c.dose is None else c.dose for c in plan.conditions]
+            table[data.dose_column] = dose_column(plan.conditions, data.combination_separator)
         if data.time_column is not None:
             table[data.time_column] = [c.time or 0.0 for c in plan.conditions]
         table[NOVELTY] = [of.level for of in novelty]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.doses import Dose, in_order
 from gensim.errors import DataError
 
 if TYPE_CHECKING:  # evaluations of effects do without torch, which takes a second and 200 MB
@@ -38,28 +39,30 @@ class Condition:
         perturbations: names in any order; kept sorted, so that a combination has no order. Empty: control.
         context: (column, value) pairs, for instance ``(("cell_type", "B"),)``, in the order of the run's columns.
         dose: in the unit of the screen's dose column; None where there is none, and always where there is no
-            perturbation.
+            perturbation. A tuple: one for each perturbation as they are given; kept in the order of the sorted names,
+            as one number where all are the same, and without members at dose 0 beside others above it.
         time: since the perturbation, in the unit of the screen's time column; None where there is none, and always for
             control. Without a perturbation, and above 0: unperturbed cells at that time.
 
     Raises:
-        DataError: a name is empty or repeated, or dose or time are negative or not finite.
+        DataError: a name is empty or repeated, dose or time are negative or not finite, or there are not as many doses
+            as perturbations.
     """
 
     perturbations: tuple[str, ...]
     context: tuple[tuple[str, str], ...] = ()
-    dose: float | None = None
+    dose: Dose = None
     time: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "perturbations", tuple(sorted(self.perturbations)))
+        given = tuple(sorted(self.perturbations))
         object.__setattr__(self, "context", tuple((str(c), str(v)) for c, v in self.context))
-        if any(not name for name in self.perturbations):
-            raise DataError(f"condition {self.perturbations!r} has an empty perturbation name; name it or drop it")
-        if len(set(self.perturbations)) != len(self.perturbations):
-            raise DataError(f"condition {self.perturbations!r} repeats a perturbation; name each one once")
-        if self.dose is not None and (not math.isfinite(self.dose) or self.dose < 0):
-            raise DataError(f"condition {self.perturbations!r} has dose {self.dose}; a dose is finite and not negative")
+        if any(not name for name in given):
+            raise DataError(f"condition {given!r} has an empty perturbation name; name it or drop it")
+        if len(set(given)) != len(given):
+            raise DataError(f"condition {given!r} repeats a perturbation; name each one once")
+        for field, value in zip(("perturbations", "dose"), in_order(self.perturbations, self.dose), strict=True):
+            object.__setattr__(self, field, value)
         if self.time is not None and (not math.isfinite(self.time) or self.time < 0):
             raise DataError(f"condition {self.perturbations!r} has time {self.time}; a time is finite and not negative")
         if not self.perturbations:
@@ -76,6 +79,17 @@ class Condition:
         return self.is_control or self.time == 0 or (self.dose == 0 and self.time is None)
 
     @property
+    def doses(self) -> tuple[float | None, ...]:
+        """One for each perturbation, in their order."""
+        return self.dose if isinstance(self.dose, tuple) else (self.dose,) * len(self.perturbations)
+
+    @property
+    def members(self) -> list[Condition]:
+        """Each perturbation alone, at its dose."""
+        members = zip(self.perturbations, self.doses, strict=True)
+        return [replace(self, perturbations=(name,), dose=dose) for name, dose in members]
+
+    @property
     def control(self) -> Condition:
         """The control condition of the same context."""
         return Condition((), self.context)
@@ -89,16 +103,18 @@ class Condition:
     @classmethod
     def from_key(cls, key: str) -> Self:
         perturbations, context, dose, *time = json.loads(key)
+        dose = tuple(dose) if isinstance(dose, list) else dose
         return cls(tuple(perturbations), tuple((c, v) for c, v in context), dose, *time)
 
     @property
     def label(self) -> str:
-        """Text for people: ``STAT1+IRF1 | B | dose 0.5 | time 24``."""
+        """Text for people: ``IRF1+STAT1 | B | dose 0.5 | time 24``; ``dose 1+10`` where IRF1 has 1 and STAT1 has 10."""
         parts = ["+".join(self.perturbations) or "control", *(value for _, value in self.context)]
-        numbers = {"dose": self.dose, "time": self.time}
-        return " | ".join(
-            [*parts, *(f"{name} {_short(value)}" for name, value in numbers.items() if value is not None)]
-        )
+        if self.dose is not None:
+            parts.append("dose " + "+".join(map(_short, self.dose if isinstance(self.dose, tuple) else (self.dose,))))
+        if self.time is not None:
+            parts.append(f"time {_short(self.time)}")
+        return " | ".join(parts)
 
 
 def _short(number: float) -> str:
@@ -114,7 +130,8 @@ class ConditionBatch:
         perturbations: (B, P) int64 rows of the perturbation table, padded with 0.
         contexts: (B, Q) int64, one code per context column.
         batch: (B,) int64 experimental batch.
-        dose: (B,) float32; 1 where the screen has no dose.
+        dose: (B, P) float32, of each member; that of the first where there is no further one, and 1 where there is none
+            or the screen has no dose.
         shift: (B, D) float32 mean effect of the condition in the latent space as known from training cells; where the
             source is at a time above 0, less the mean effect there.
         penetrance: (B,) float32 share of the condition's cells in which it takes effect.
@@ -166,7 +183,7 @@ class ConditionBatch:
             perturbations=self.perturbations * shown[:, None],
             contexts=self.contexts * shown[:, None],
             batch=self.batch * shown,
-            dose=self.dose.where(shown, 1.0),
+            dose=self.dose.where(shown[:, None], 1.0),
             shift=self.shift * shown[:, None],
             elsewhere=self.elsewhere * shown[:, None],
             time=self.time * shown[:, None],

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gensim"
 
 FLOORS = [
-    ("words", ["types", "errors", "seeding", "config"]),
+    ("words", ["types", "doses", "errors", "seeding", "config"]),
     ("mechanisms", [
         "ot", "nn", "solvers", "store", "store_schema", "store_folder", "pseudobulk", "pca", "nonnegative", "atomic",
         "provenance", "metrics.distances", "metrics.pairs", "count_grid", "computed_once", "parallel", "arrays_file",

@@ -20,7 +20,7 @@ M_0, M_C, M_U = -1.0, 2.0, 0.5
 def conditions(n: int, shift: float = 0.0) -> ConditionBatch:
     codes = torch.ones(n, dtype=torch.int64)
     return ConditionBatch(
-        codes[:, None], codes[:, None], codes, torch.full((n,), 3.0), torch.full((n, 1), shift), torch.ones(n)
+        codes[:, None], codes[:, None], codes, torch.full((n, 1), 3.0), torch.full((n, 1), shift), torch.ones(n)
     )
 
 
@@ -31,7 +31,7 @@ class Shown(torch.nn.Module):
 
     def forward(self, condition):
         columns = [condition.perturbations, condition.contexts, condition.batch[:, None]]
-        shown = torch.cat([*columns, condition.dose[:, None] != 1], dim=1).bool()
+        shown = torch.cat([*columns, condition.dose != 1], dim=1).bool()
         assert (shown.all(dim=1) | ~shown.any(dim=1)).all(), "a condition is half hidden"
         return shown[:, :1].to(condition.shift.dtype)
 

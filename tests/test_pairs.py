@@ -30,7 +30,12 @@ def sampler(coupling, seed=0, power=0.5, n=16, **given) -> PairSampler:
     groups = make_groups(condition_of, CONTROL_OF, batch_of, np.arange(len(latents)), controls=[0, 1])
     k = torch.arange(N_CONDITIONS)
     codes = ConditionBatch(
-        k[:, None] + 100, k[:, None] + 200, torch.zeros_like(k), k + 300.0, k[:, None] + 400.0, torch.ones(len(k))
+        k[:, None] + 100,
+        k[:, None] + 200,
+        torch.zeros_like(k),
+        k[:, None] + 300.0,
+        k[:, None] + 400.0,
+        torch.ones(len(k)),
     )
     arguments = {"groups_per_step": 8, "cells_per_plan": 1024, "plan_reuse": 16, **given}
     return PairSampler(
@@ -43,7 +48,7 @@ def one_group(coupling, n_sources, n_targets, latents=None, shift=0.0, **given) 
     """A single group; a cell's latent is its row where no latents are given."""
     n = n_sources + n_targets
     k = torch.zeros(2, dtype=torch.int64)
-    codes = ConditionBatch(k[:, None], k[:, None], k, k.float(), torch.tensor([[0.0], [shift]]), torch.ones(2))
+    codes = ConditionBatch(k[:, None], k[:, None], k, k[:, None].float(), torch.tensor([[0.0], [shift]]), torch.ones(2))
     arguments = {"cells_per_group": 16, "groups_per_step": 2, "cells_per_plan": 64, "plan_reuse": 4, **given}
     return PairSampler(
         torch.arange(float(n))[:, None] if latents is None else latents,
@@ -76,7 +81,7 @@ def test_every_label_stays_with_its_target(coupling):
     assert torch.equal(pairs.target, row)
     assert torch.equal(pairs.condition.perturbations[:, 0], condition + 100)
     assert torch.equal(pairs.condition.contexts[:, 0], condition + 200)
-    assert torch.equal(pairs.condition.dose, condition + 300.0)
+    assert torch.equal(pairs.condition.dose[:, 0], condition + 300.0)
     assert torch.equal(pairs.condition.shift[:, 0], condition + 400.0)
     assert torch.equal(pairs.condition.batch, batch + 1)
     assert len(condition.unique()) > 1, "one condition alone proves nothing"
@@ -147,7 +152,7 @@ def test_periods_follow_from_how_often_a_group_is_drawn():
     """ceil(n reuse / (pairs a step x probability)): 10 and 1,000 targets with 5 controls, drawn 1 : 10."""
     groups = [Group(0, np.arange(5), np.arange(10)), Group(1, np.arange(5), np.arange(1000))]
     k = torch.zeros(2, dtype=torch.int64)
-    codes = ConditionBatch(k[:, None], k[:, None], k, k.float(), k[:, None].float(), torch.ones(2))
+    codes = ConditionBatch(k[:, None], k[:, None], k, k[:, None].float(), k[:, None].float(), torch.ones(2))
     drawn = PairSampler(
         torch.zeros(1000, 1), groups, codes,
         ["", ""], torch.zeros(1000, dtype=torch.int64), IndependentCoupling(), cells_per_group=4, groups_per_step=2,
@@ -267,8 +272,8 @@ def test_a_rare_condition_is_drawn_by_its_power():
     groups = [Group(0, np.arange(5), np.arange(10)), Group(1, np.arange(5), np.arange(1000))]
     codes = ConditionBatch(
         *[torch.zeros(2, 1, dtype=torch.int64)] * 2,
-        *[torch.zeros(2, dtype=torch.int64)] * 2,
-        torch.zeros(2, 1),
+        torch.zeros(2, dtype=torch.int64),
+        *[torch.zeros(2, 1)] * 2,
         torch.ones(2),
     )
     for power, expected in [(0, 0.5), (0.5, 1 / 11), (1, 10 / 1010)]:
@@ -294,7 +299,7 @@ def test_a_pair_across_batches_carries_the_batch_of_its_target():
     condition_of, batch_of = np.repeat([0, 1], 20), np.repeat([0, 1], 20)
     groups = make_groups(condition_of, np.array([0, 0]), batch_of, np.arange(40), controls=[0])
     k = torch.zeros(2, dtype=torch.int64)
-    codes = ConditionBatch(k[:, None], k[:, None], k, k.float(), k[:, None].float(), torch.ones(2))
+    codes = ConditionBatch(k[:, None], k[:, None], k, k[:, None].float(), k[:, None].float(), torch.ones(2))
     pairs = PairSampler(
         torch.zeros(40, 1), groups, codes,
         ["", ""], torch.from_numpy(batch_of), IndependentCoupling(), cells_per_group=8, groups_per_step=2,

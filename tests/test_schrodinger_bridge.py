@@ -48,7 +48,7 @@ class ClosedForm(Field):
 def conditions(n: int, shift: float = 0.0) -> ConditionBatch:
     codes = torch.ones(n, dtype=torch.int64)
     return ConditionBatch(
-        codes[:, None], codes[:, None], codes, torch.ones(n), torch.full((n, 1), shift), torch.ones(n)
+        codes[:, None], codes[:, None], codes, torch.ones(n, 1), torch.full((n, 1), shift), torch.ones(n)
     )
 
 

@@ -134,7 +134,7 @@ def shown_pairs(n: int) -> PairBatch:
     """Pairs of which all is known: no code is 0, no dose 1, no shift 0."""
     codes = torch.full((n,), 3)
     condition = ConditionBatch(
-        codes[:, None], codes[:, None], codes, torch.full((n,), 2.5), torch.full((n, 2), 0.5), torch.ones(n)
+        codes[:, None], codes[:, None], codes, torch.full((n, 1), 2.5), torch.full((n, 2), 0.5), torch.ones(n)
     )
     z, rows = torch.ones(n, 2), torch.arange(n)
     return PairBatch(ControlBatch.alone(z), z, condition, rows, rows)

@@ -31,7 +31,9 @@ def validation(tasks) -> Validation:
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(3 * PER_TASK, D, generator=generator)
     k = torch.arange(N_TASKS)
-    conditions = ConditionBatch(k[:, None], k[:, None], k * 0, k.float(), torch.zeros(N_TASKS, D), torch.ones(N_TASKS))
+    conditions = ConditionBatch(
+        k[:, None], k[:, None], k * 0, k[:, None].float(), torch.zeros(N_TASKS, D), torch.ones(N_TASKS)
+    )
     return Validation(tasks, latents, conditions, torch.zeros(3 * PER_TASK, dtype=torch.int64), EulerMaruyama(3), 0, 16)
 
 

@@ -38,8 +38,8 @@ def test_bad_conditions_are_refused(arguments, message):
 def test_batches_refuse_fields_of_different_lengths():
     good = torch.zeros(3, dtype=torch.int64)
     with pytest.raises(ValueError, match="first dimension"):
-        ConditionBatch(good[:, None], good[:, None], good[:2], torch.zeros(3), torch.zeros(3, 2), torch.ones(3))
-    codes = ConditionBatch(good[:, None], good[:, None], good, torch.zeros(3), torch.zeros(3, 2), torch.ones(3))
+        ConditionBatch(good[:, None], good[:, None], good[:2], torch.zeros(3, 1), torch.zeros(3, 2), torch.ones(3))
+    codes = ConditionBatch(good[:, None], good[:, None], good, torch.zeros(3, 1), torch.zeros(3, 2), torch.ones(3))
     with pytest.raises(ValueError, match="one row per pair"):
         PairBatch(ControlBatch.alone(torch.zeros(3, 2)), torch.zeros(3, 2), codes, good, good[:2])
     with pytest.raises(ValueError, match="population per cell"):

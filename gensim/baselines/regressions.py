@@ -70,8 +70,7 @@ def _asked(effects: MeanEffects, condition: Condition) -> Literal["perturbations
     """What of a condition was not measured; see `MeasuredConditions.weights`."""
     if condition.changes_nothing:
         return None
-    members = [replace(condition, perturbations=(name,)) for name in condition.perturbations]
-    parts = [condition] if effects.are_measured(condition) else members
+    parts = [condition] if effects.are_measured(condition) else condition.members
     if not all(effects.are_measured(part) for part in parts):
         return "perturbations"
     return None if all(effects.are_measured_here(part) for part in parts) else "contexts"

@@ -66,7 +66,8 @@ class ContextSplit(Section):
 
 
 class DoseSplit(Section):
-    """Hold out every perturbation at some doses: listed, or a fraction drawn by seed."""
+    """Hold out every perturbation at some doses, and combinations with a member at one: listed, or a fraction drawn by
+    seed."""
 
     hold_out: Literal["doses"]
     values: list[float] | None = None

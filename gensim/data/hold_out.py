@@ -53,8 +53,8 @@ def held_out_conditions(screen: Screen, config: SplitConfig, seed: int) -> tuple
         contexts = _contexts(perturbed, test, seed)
         return [c for c in perturbed if _value(c, test.column) in contexts], []
     if isinstance(test, DoseSplit):
-        doses = _numbers([c.dose for c in perturbed], test, seed, "dose")
-        return [c for c in perturbed if c.dose in doses], []
+        doses = _numbers([dose for c in perturbed for dose in c.doses], test, seed, "dose")
+        return [c for c in perturbed if doses & set(c.doses)], []
     if isinstance(test, TimeSplit):
         times = _numbers([c.time for c in perturbed], test, seed, "time")
         return [c for c in perturbed if c.time in times], []

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gensim.config import DataConfig
-from gensim.data.conditions import parse_number, parse_perturbation
+from gensim.data.conditions import names_in, one_each, parse_dose, parse_number
 from gensim.errors import DataError, listing, nearest
 from gensim.types import Condition, IntArray
 
@@ -64,9 +65,9 @@ def read_request(
     """A request from a csv (UTF-8, commas) or a table.
 
     Columns: `perturbation` (joined by the run's separator; the control label asks for control cells), the run's
-    context columns, `dose` where the run has doses (empty for controls), `time` where it has times (may be empty for
-    controls), and `n_cells`. Every other column is carried
-    along in `extra`, from a csv as the text that stands there.
+    context columns, `dose` where the run has doses (empty for controls; one for all members of a combination, or one
+    for each, joined as they are), `time` where it has times (may be empty for controls), and `n_cells`. Every other
+    column is carried along in `extra`, from a csv as the text that stands there.
 
     Args:
         known_contexts: for each context column the values that the run knows.
@@ -158,8 +159,9 @@ def _condition(
     label = _text(record[PERTURBATION])
     if not label:
         raise DataError(f"{place}: the perturbation is empty; for control cells write {config.control_label!r}")
+    spelling = config.control_label, config.combination_separator
     try:
-        names = parse_perturbation(label, config.control_label, config.combination_separator)
+        names = names_in(label, *spelling)
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
     context = []
@@ -172,16 +174,18 @@ def _condition(
                 f"it knows {listing(sorted(known))}"
             )
         context.append((column, value))
-    measured = {}
+    measured: dict[str, Any] = {}
     for kind in _numbers_needed(config):
         # Without a perturbation there is no dose, and a time may be left out.
         if names or (kind == TIME and _text(record[TIME])):
-            measured[kind] = parse_number(record[kind])
+            of_kind = record[kind]
+            measured[kind] = parse_dose(of_kind, label, *spelling) if kind == DOSE else parse_number(of_kind)
             if measured[kind] is None:
                 raise DataError(
-                    f"{place}: {kind} {_text(record[kind])!r} of {label!r} is not a finite number, 0 or more"
+                    f"{place}: {kind} {_text(of_kind)!r} of {label!r} is not a finite number, 0 or more"
+                    f"{one_each(label, *spelling) if kind == DOSE else ''}"
                 )
-    return Condition(names, tuple(context), **measured)
+    return Condition(tuple(names), tuple(context), **measured)
 
 
 def _numbers_needed(config: DataConfig) -> list[str]:

@@ -55,7 +55,8 @@ class PerturbationEffect:
     ) -> Intervention:
         """The change of production in N cells, where (N, k) `responds` says which perturbations take effect."""
         genes = np.array([network.genes.index(name) for name in condition.perturbations], dtype=np.int64)
-        effect = (self.strength(condition.dose) * responds).astype(np.float32)
+        strength = np.array([self.strength(dose) for dose in condition.doses])
+        effect = (strength * responds).astype(np.float32)
         if self.modality == "activation":
             reference = (network.decay * network.level)[genes].astype(np.float32)
             return Intervention(genes, np.ones_like(effect), np.float32(self.activation) * reference * effect)

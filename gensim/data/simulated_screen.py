@@ -19,10 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gensim.data.conditions import dose_column
 from gensim.data.network_dynamics import CellDynamics, draw_rates
 from gensim.data.regulatory_network import RegulatoryNetwork, draw_network, network_from_edges
 from gensim.data.simulated_capture import Capture, draw_capture
 from gensim.data.simulated_effect import Modality, PerturbationEffect, refuse_outside
+from gensim.doses import Dose
 from gensim.errors import DataError, listing, nearest
 from gensim.seeding import digest, numpy_generator
 from gensim.types import Condition, FloatArray, IntArray, blocks
@@ -166,7 +168,8 @@ class SimulatedScreen:
                 and half as many pairs.
             cells_per_condition: of every perturbation, cell type, dose and time.
             n_controls: control cells of every cell type.
-            doses: adds ``obs["dose"]`` (0 for control); without doses the effect is full.
+            doses: adds ``obs["dose"]`` (0 for control); without doses the effect is full. Each is that of all members
+                of a combination; `population` knows doses of their own.
             times: adds ``obs["time"]`` (0 for control), since the perturbation, in units of 1 / (mean decay rate);
                 without times cells are at their new stationary state.
 
@@ -205,7 +208,7 @@ class SimulatedScreen:
         cell_type: str,
         n_cells: int,
         *,
-        dose: float | None = None,
+        dose: Dose = None,
         time: float | None = None,
         replicate: int = 0,
     ) -> ad.AnnData:
@@ -215,7 +218,8 @@ class SimulatedScreen:
             perturbations: names in any order; none for control.
             cell_type: one of `cell_types`.
             n_cells: how many.
-            dose: None for the full effect.
+            dose: None for the full effect; a tuple: one for each perturbation, in their order, written ``1+10`` to obs
+                in the order of its label.
             time: None for the stationary state.
             replicate: number of the random stream.
 
@@ -237,7 +241,7 @@ class SimulatedScreen:
         cell_type: str,
         n_cells: int,
         *,
-        dose: float | None = None,
+        dose: Dose = None,
         time: float | None = None,
         replicate: int = 0,
     ) -> FloatArray:
@@ -245,7 +249,7 @@ class SimulatedScreen:
         condition = self._condition(perturbations, cell_type, dose, time)
         return np.concatenate([cells.x for cells in self._simulated(condition, n_cells, replicate)])
 
-    def steady_state(self, perturbations: Sequence[str], cell_type: str, *, dose: float | None = None) -> FloatArray:
+    def steady_state(self, perturbations: Sequence[str], cell_type: str, *, dose: Dose = None) -> FloatArray:
         """(G,) molecules of a cell without noise in which every perturbation takes effect; errors as `population`."""
         condition = self._condition(perturbations, cell_type, dose)
         responds = np.ones((1, len(condition.perturbations)), dtype=bool)
@@ -291,7 +295,7 @@ class SimulatedScreen:
         return {name: CellDynamics(self.network, rates[name], self.noise) for name in self.cell_types}
 
     def _condition(
-        self, perturbations: Sequence[str], cell_type: str, dose: float | None = None, time: float | None = None
+        self, perturbations: Sequence[str], cell_type: str, dose: Dose = None, time: float | None = None
     ) -> Condition:
         if isinstance(perturbations, str):
             raise DataError(
@@ -304,7 +308,8 @@ class SimulatedScreen:
         if cell_type not in self.cell_types:
             hint = nearest(cell_type, self.cell_types)
             raise DataError(f"cell type {cell_type!r} is unknown{hint}; they are {listing(self.cell_types)}")
-        dose, time = (None if number is None else float(number) for number in (dose, time))
+        dose = tuple(map(float, dose)) if isinstance(dose, tuple) else None if dose is None else float(dose)
+        time = None if time is None else float(time)
         return Condition(tuple(perturbations), (("cell_type", cell_type),), dose, time)
 
     def _simulated(self, condition: Condition, n_cells: int, replicate: int | str) -> Iterator[_Cells]:
@@ -346,7 +351,7 @@ class SimulatedScreen:
             "cell_type": dict(condition.context)["cell_type"],
             "batch": batch,
             "truth_escaped": escaped,
-            "dose": condition.dose or 0.0,
+            "dose": dose_column([condition], "+")[0] if isinstance(condition.dose, tuple) else condition.dose or 0.0,
             "time": condition.time or 0.0,
         }
         return sparse.vstack(counts, format="csr"), pd.DataFrame(columns)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gensim.doses import Dose
 from gensim.perturbations.dose_response import DoseResponse, MeasuredDoses, choose_dose_response, groups_by_dose
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
@@ -175,7 +176,7 @@ def over_perturbations(
     places = sorted(measured, key=lambda place: (-measured[place], str(place)))[:most]
     x = _views(table, names)
 
-    def at(context: tuple[tuple[str, str], ...], dose: float | None, time: float | None) -> Callable[[str], Condition]:
+    def at(context: tuple[tuple[str, str], ...], dose: Dose, time: float | None) -> Callable[[str], Condition]:
         return lambda name: Condition((name,), context, dose, time)
 
     spaces = [effects] if judged_also_on is None else [effects, judged_also_on]
@@ -189,7 +190,7 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
     Args:
         effects: as above. table: vectors of contexts, named by the keys of their control conditions.
     """
-    contexts: dict[tuple[tuple[str, ...], float | None, float | None], dict[str, Condition]] = {}
+    contexts: dict[tuple[tuple[str, ...], Dose, float | None], dict[str, Condition]] = {}
     for condition in (c for c in effects.conditions if not c.changes_nothing):
         of = (condition.perturbations, condition.dose, condition.time)
         contexts.setdefault(of, {})[condition.control.key] = condition
@@ -202,16 +203,19 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
 
 
 def over_doses(effects: MeanEffects) -> DoseResponse | None:
-    """The dose response that predicts best, leaving one dose out after another; None where there are no doses."""
+    """The dose response that predicts best, leaving one dose out after another; None where there are no doses.
+
+    Members of a combination at doses of their own do not take part.
+    """
     plain = effects.delta if effects.plain is None else effects.plain
-    groups = groups_by_dose([
-        ((c.perturbations, c.context, c.time), None if c.changes_nothing else c.dose) for c in effects.conditions
-    ])  # fmt: skip
+    doses = [None if c.changes_nothing or isinstance(c.dose, tuple) else c.dose for c in effects.conditions]
+    of = [(c.perturbations, c.context, c.time) for c in effects.conditions]
+    groups = groups_by_dose(list(zip(of, doses, strict=True)))
     if not groups:
         return None
     variances, v = effects.variances, np.zeros(len(effects.conditions))
     v[:] = [variances.get(c, 0.0) for c in effects.conditions]
-    dose = np.array([c.dose or 0.0 for c in effects.conditions])
+    dose = np.array([number or 0.0 for number in doses])
     chosen = [groups[i] for i in spread(np.arange(len(groups)), MOST_SETTINGS)]
     shared = np.zeros(len(dose)) if effects.noise is None else effects.noise[:, 1]
     return choose_dose_response(

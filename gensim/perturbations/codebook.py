@@ -40,6 +40,8 @@ class Codebook:
         populations: what the control cells of contexts are like.
         half_doses: lowest, geometric mean and highest of the training conditions' doses above 0, at which the network
             looks; none where there are none.
+        member_doses: whether training conditions have members of a combination at doses of their own, so that the
+            network can tell which member has which.
         first_and_last_time: of the training conditions, in whose units the network sees times; none where there are
             none.
     """
@@ -53,6 +55,7 @@ class Codebook:
     likeness: Likeness = field(default_factory=Likeness)
     populations: ControlPopulations = field(default_factory=ControlPopulations)
     half_doses: tuple[float, ...] = ()
+    member_doses: bool = False
     first_and_last_time: tuple[float, ...] = ()
 
     PENETRANCE: ClassVar[str] = "penetrance.safetensors"
@@ -80,7 +83,7 @@ class Codebook:
         table.require(p for condition in training_conditions for p in condition.perturbations)
         seen = [dict(condition.context) for condition in training_conditions]
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
-        doses = _half_doses([c.dose for c in training_conditions if c.dose])
+        doses = [c.dose if isinstance(c.dose, tuple) else (c.dose,) for c in training_conditions]
         times = TimePoints(training_conditions).all
         measured = sorted({c.control.key for c in training_conditions} & set(populations or {}))
         book = cls(
@@ -91,7 +94,8 @@ class Codebook:
             effects,
             penetrance,
             populations=ControlPopulations(populations or {}, tuple(measured)),
-            half_doses=doses,
+            half_doses=_half_doses([number for of_one in doses for number in of_one if number]),
+            member_doses=any(len(of_one) > 1 for of_one in doses),
             first_and_last_time=(times[0], times[-1]) if times else (),
         )
         return book.knowing(effects, likeness or Likeness())
@@ -137,20 +141,23 @@ class Codebook:
         row = {name: i + 1 for i, name in enumerate(self.table.names)}
         longest = max([len(condition.perturbations) for condition in conditions] + [1])
         perturbations = np.zeros((len(conditions), longest), dtype=np.int64)
+        dose = np.ones((len(conditions), longest), dtype=np.float32)
         contexts = np.zeros((len(conditions), len(self.context_columns)), dtype=np.int64)
         codes = [{value: i + 1 for i, value in enumerate(values)} for values in self.contexts]
         for k, condition in enumerate(conditions):
             perturbations[k, : len(condition.perturbations)] = [row[p] for p in condition.perturbations]
+            if condition.dose is not None:
+                dose[k] = condition.doses[0]
+                dose[k, : len(condition.doses)] = condition.doses
             value_of = dict(condition.context)
             contexts[k] = [code.get(value_of[c], 0) for c, code in zip(self.context_columns, codes, strict=True)]
-        dose = [1.0 if c.dose is None else c.dose for c in conditions]
         sources = [condition.control for condition in conditions] if sources is None else sources
         shift = _gains(self.effects, conditions, sources)
         return ConditionBatch(
             perturbations=torch.from_numpy(perturbations),
             contexts=torch.from_numpy(contexts),
             batch=torch.zeros(len(conditions), dtype=torch.int64),
-            dose=torch.tensor(dose, dtype=torch.float32),
+            dose=torch.from_numpy(dose),
             shift=torch.from_numpy(shift),
             elsewhere=torch.from_numpy(self._elsewhere(conditions, sources, shift) if elsewhere else shift),
             penetrance=torch.from_numpy(self.penetrance.of_all(conditions)),
@@ -198,6 +205,7 @@ class Codebook:
             "vector_source": self.table.source,
             "vector_widths": self.table.widths,
             "half_doses": self.half_doses,
+            "member_doses": self.member_doses,
             "first_and_last_time": self.first_and_last_time,
             "regressions": {
                 "perturbations": _words(self.likeness.perturbations),
@@ -229,6 +237,7 @@ class Codebook:
             Penetrance.load(folder / cls.PENETRANCE),
             populations=ControlPopulations.load(folder),
             half_doses=tuple(words["half_doses"]),
+            member_doses=words["member_doses"],
             first_and_last_time=tuple(words["first_and_last_time"]),
         )
         return book.knowing(book.effects, book.told(words["regressions"]))

@@ -15,6 +15,8 @@ Fusion = Literal["sum", "deep_sets", "attention"]
 N_CONTEXT_FEATURES = 16
 N_BATCH_FEATURES = 8
 N_TIME_FEATURES = 4
+MIDDLE = 1
+"""Of the half doses."""
 
 
 class ConditionEncoder(nn.Module):
@@ -23,10 +25,15 @@ class ConditionEncoder(nn.Module):
     The vectors are divided by their root mean square, and projected linearly and summed over the members (for one-hot
     vectors this is a learned embedding), or fused otherwise, see `DeepSets` and `VectorFusion`. A dose is
     seen as its logarithm and, where the screen has doses, as shares d / (half + d) of a full effect at three half
-    doses; all are 0 at dose 0. Where the screen has times, those of source and target are seen as shares of the last
-    one, and as logarithms in units of the first one. A context is seen by its name and, where several were measured, by
-    its control cells (`ControlPopulations`), of which tanh(W population) is what a context without perturbed cells is
-    known by. Unknown names of contexts and batches (code 0) share one learned vector each.
+    doses; all are 0 at dose 0. Of members at doses of their own these are means, and where training conditions have
+    such members the perturbation part gets, with v_p the vectors and s_p the shares at the middle half dose,
+
+        W sum_p (s_p - mean s) v_p,
+
+    which is 0 where all doses are the same. Where the screen has times, those of source and target are seen as shares
+    of the last one, and as logarithms in units of the first one. A context is seen by its name and, where several were
+    measured, as tanh(W population) by its control cells (`ControlPopulations`), which is all that is known of one
+    without perturbed cells. Unknown names of contexts and batches (code 0) share one learned vector each.
 
     Args:
         codebook: vocabulary and vectors.
@@ -64,6 +71,10 @@ class ConditionEncoder(nn.Module):
             initialise(self.populations, generator)
         self.times = codebook.first_and_last_time
         n_numbers = 1 + len(self.half_doses) + (N_TIME_FEATURES if self.times else 0)
+        self.of_doses: nn.Linear | None = None
+        if codebook.member_doses:
+            self.of_doses = linear(vectors.shape[1], n_features, bias=False)
+            initialise(self.of_doses, generator)
         self.n_features = n_features + n_numbers + n_context + N_BATCH_FEATURES
 
     def forward(self, condition: ConditionBatch) -> torch.Tensor:
@@ -80,13 +91,29 @@ class ConditionEncoder(nn.Module):
         else:
             # Row 0 of the vectors is zero and the projection has no bias, so padding adds nothing.
             perturbation = self.project(vectors).sum(dim=1)
-        log_dose = torch.log1p(condition.dose)[:, None] / self.log_dose_unit
-        shares = [(condition.dose / (half + condition.dose))[:, None] for half in self.half_doses]
+        number = (condition.perturbations > 0).sum(dim=1, keepdim=True).clamp_min(1)
+        log_dose = _mean(torch.log1p(condition.dose), number) / self.log_dose_unit
+        of_members = [condition.dose / (half + condition.dose) for half in self.half_doses]
+        shares = [_mean(share, number) for share in of_members]
+        if self.of_doses is not None:
+            differences = of_members[MIDDLE] - shares[MIDDLE]
+            perturbation = perturbation + self.of_doses((differences[:, :, None] * vectors).sum(dim=1))
         times = []
         if self.times:
             first, last = self.times
             times = [condition.time / last, torch.log1p(condition.time / first) / math.log1p(last / first)]
         return torch.cat([perturbation, log_dose, *shares, *times, *contexts, self.batches[condition.batch]], dim=1)
+
+
+def _mean(of_members: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+    """(B, 1) over the members; exactly the value that all have, where they have the same.
+
+    Args:
+        of_members: (B, P), that of the first where there is no further member.
+        number: (B, 1) of members.
+    """
+    first = of_members[:, :1]
+    return first + (of_members - first).sum(dim=1, keepdim=True) / number
 
 
 def _normal(rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:

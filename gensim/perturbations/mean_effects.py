@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gensim.perturbations.condition_file import load_by_condition, save_by_condition
 from gensim.perturbations.courses import MeasuredCourses
-from gensim.perturbations.measured import Context, Key, Likeness
+from gensim.perturbations.measured import Context, Key, Likeness, Together, together
 from gensim.perturbations.shrinkage import steadied
 from gensim.perturbations.time_points import TimePoints
 from gensim.types import Condition, FloatArray, IntArray, blocks
@@ -44,13 +44,13 @@ class MeanEffects:
     likeness: Likeness = field(default_factory=Likeness, compare=False)
     _measured: MeasuredCourses = field(init=False, repr=False, compare=False)
     _shifts: dict[Condition, FloatArray] = field(init=False, repr=False, compare=False)
-    _contexts: dict[tuple[str, ...], set[Context]] = field(init=False, repr=False, compare=False)
+    _contexts: dict[Together, set[Context]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_shifts", {})
-        contexts: dict[tuple[str, ...], set[Context]] = {}
+        contexts: dict[Together, set[Context]] = {}
         for condition in self.conditions:
-            contexts.setdefault(condition.perturbations, set()).add(condition.context)
+            contexts.setdefault(together(condition), set()).add(condition.context)
         object.__setattr__(self, "_contexts", contexts)
         object.__setattr__(self, "_measured", MeasuredCourses(self.conditions, self.likeness))
 
@@ -78,12 +78,13 @@ class MeanEffects:
         return self.are_measured(condition) and not self.are_measured_here(condition)
 
     def are_measured(self, condition: Condition) -> bool:
-        """Whether these perturbations were measured together, in whatever context, at whatever dose or time."""
-        return condition.perturbations in self._contexts
+        """Whether these perturbations were measured together, in whatever context, at whatever dose or time; those at
+        doses of their own, whether at these doses."""
+        return together(condition) in self._contexts
 
     def are_measured_here(self, condition: Condition) -> bool:
-        """Whether they were measured in this context, at whatever dose or time."""
-        return condition.context in self._contexts.get(condition.perturbations, ())
+        """The same in this context."""
+        return condition.context in self._contexts.get(together(condition), ())
 
     def shared_error(self, condition: Condition) -> float:
         """Squared length of the error that what is expected of `condition` has in common with all that was measured

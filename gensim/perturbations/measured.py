@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from gensim.doses import Dose
 from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.regression import Regression, Weights
 from gensim.perturbations.vectors import VectorTable
@@ -15,6 +16,7 @@ from gensim.types import Condition, FloatArray
 Key = tuple[int, bool]
 """Row of a measured condition, and whether its effect is taken shrunk (else plain)."""
 Context = tuple[tuple[str, str], ...]
+Together = tuple[tuple[str, ...], tuple[float, ...] | None]
 Parts = Sequence[dict[Key, float]]
 Variances = tuple[float, ...]
 PLACES_KEPT = 4
@@ -78,10 +80,12 @@ class MeasuredConditions:
         self.likeness = likeness or Likeness()
         self.alone = single_perturbations(conditions)
         self._row = {condition: k for k, condition in enumerate(conditions)}
-        self._rows: dict[tuple[str, ...], dict[Context, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._with: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._rows: dict[Together, dict[Context, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._in_context: dict[Context, list[int]] = defaultdict(list)
         for k, condition in enumerate(conditions):
-            self._rows[condition.perturbations][condition.context].append(k)
+            self._with[condition.perturbations].append(k)
+            self._rows[together(condition)][condition.context].append(k)
             self._in_context[condition.context].append(k)
         self._alone_at = lru_cache(maxsize=PLACES_KEPT)(self._known_alone)
         self._weights_among = lru_cache(maxsize=PLACES_KEPT)(self._fit)
@@ -91,9 +95,8 @@ class MeasuredConditions:
 
         In this order: the condition itself; other doses in the same context; this dose in other contexts; any.
         """
-        by_context = self._rows.get(condition.perturbations, {})
-        same = sorted(k for rows in by_context.values() for k in rows)
-        here = by_context.get(condition.context, [])
+        same = self._with.get(condition.perturbations, [])
+        here = [k for k in same if self.conditions[k].context == condition.context]
         dosed = [k for k in same if self.conditions[k].dose == condition.dose]
         exact = [k for k in here if k in dosed]
         return exact or here or dosed or same
@@ -105,8 +108,9 @@ class MeasuredConditions:
         the same dose or between others by the dose response; else those of other contexts, by the regression over
         contexts. Else a combination is the sum of its members, and a perturbation that was not measured what the
         regression makes of those that were, in the same context and at the same dose where they were measured there.
-        Without a regression, and where a member was not measured alone: all conditions of the context alike, or all
-        there are.
+        One dose of all members tells of another one, but members at doses of their own are another combination.
+        Without a regression, and where a member was not measured alone: the same perturbations at any doses alike, or
+        all conditions of the context, or all there are.
         """
         if condition.changes_nothing or not self.conditions:
             return {}
@@ -115,12 +119,12 @@ class MeasuredConditions:
         known = self._known(condition)
         if known is not None:
             return known
-        names = condition.perturbations
-        members = [self._member(Condition((name,), condition.context, condition.dose)) for name in names]
+        members = [self._member(member) for member in condition.members]
         told = [member for member in members if member is not None]
         if len(told) == len(members):
             return _sum(told)
-        return _alike(self._in_context.get(condition.context) or list(range(len(self.conditions))))
+        at_any_dose, here = self.like(condition), self._in_context.get(condition.context)
+        return _alike(at_any_dose or here or list(range(len(self.conditions))))
 
     def _member(self, single: Condition) -> dict[Key, float] | None:
         """Of a single perturbation; None where nothing tells."""
@@ -130,13 +134,13 @@ class MeasuredConditions:
         parts = self._alone_at(single.context, single.dose)
         return self._predicted(predictor, name, self.alone, parts)
 
-    def _known_alone(self, context: Context, dose: float | None) -> Parts:
+    def _known_alone(self, context: Context, dose: Dose) -> Parts:
         """What is known of every perturbation that was measured alone, in a context at a dose."""
         return [self._known(Condition((name,), context, dose)) or {} for name in self.alone]
 
     def _known(self, condition: Condition) -> dict[Key, float] | None:
-        """Of conditions with exactly these perturbations; None where there is none."""
-        by_context = self._rows.get(condition.perturbations)
+        """Of conditions with exactly these perturbations, whose doses tell of these; None where there is none."""
+        by_context = self._rows.get(together(condition))
         if by_context is None:
             return None
         if condition.context in by_context:
@@ -151,13 +155,13 @@ class MeasuredConditions:
         names = tuple(Condition((), context).key for context in elsewhere)
         return self._predicted(predictor, here, names, list(elsewhere.values()))
 
-    def _at_dose(self, rows: list[int], dose: float | None) -> dict[Key, float]:
-        """Of conditions that differ in their dose alone."""
+    def _at_dose(self, rows: list[int], dose: Dose) -> dict[Key, float]:
+        """Of conditions that differ in their dose alone, one of all members."""
         doses = [self.conditions[k].dose for k in rows]
         if dose in doses:
             return _alike([rows[doses.index(dose)]])
         above_0 = [(d, k) for d, k in zip(doses, rows, strict=True) if d]
-        if self.likeness.doses is None or dose is None or not above_0:
+        if self.likeness.doses is None or dose is None or isinstance(dose, tuple) or not above_0:
             return _alike(rows)
         measured, v = np.array([d for d, _ in above_0]), np.array([self._variance(k) for _, k in above_0])
         weights = self.likeness.doses.weights(measured, v, dose).tolist()
@@ -187,6 +191,11 @@ class MeasuredConditions:
 def single_perturbations(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Names of the perturbations that occur alone."""
     return tuple(sorted({c.perturbations[0] for c in conditions if len(c.perturbations) == 1}))
+
+
+def together(condition: Condition) -> Together:
+    """What was done, whatever dose all members have; members at doses of their own are something else."""
+    return condition.perturbations, condition.dose if isinstance(condition.dose, tuple) else None
 
 
 def _alike(rows: list[int]) -> dict[Key, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
+from gensim.perturbations.measured import Likeness, Predictor, single_perturbations, together
 from gensim.perturbations.regression import MeasuredVectors
 from gensim.perturbations.time_points import TimePoints
 from gensim.types import Condition
@@ -55,11 +55,11 @@ class MeasuredRange:
 
     def __init__(self, conditions: Sequence[Condition], likeness: Likeness) -> None:
         self._conditions = set(conditions)
-        self._together = {c.perturbations for c in conditions}
+        self._together = {together(c) for c in conditions}
         self._perturbations = set(single_perturbations(conditions))
         self._contexts = {c.control.key for c in conditions}
         self._longest = max((len(c.perturbations) for c in conditions), default=0)
-        doses = [c.dose for c in conditions if c.dose is not None]
+        doses = [dose for c in conditions for dose in c.doses if dose is not None]
         self._doses = (min(doses), max(doses)) if doses else None
         self._times = TimePoints(conditions)
         self._of_perturbations = _Distances(likeness.perturbations, sorted(self._perturbations), str)
@@ -71,7 +71,7 @@ class MeasuredRange:
         if condition in self._conditions:
             return Novelty("measured", 0.0)
         distances, far, reasons = [0.0], False, []
-        for name in condition.perturbations if condition.perturbations not in self._together else ():
+        for name in condition.perturbations if together(condition) not in self._together else ():
             if name not in self._perturbations:
                 distance, beyond, said = self._of_perturbations.to(name)
                 distances.append(distance)
@@ -86,10 +86,11 @@ class MeasuredRange:
         if len(condition.perturbations) > self._longest:
             level = "far"
             reasons.append(f"{len(condition.perturbations)} perturbations at once, {self._longest} at most in training")
-        if condition.dose and self._doses and not self._doses[0] <= condition.dose <= self._doses[1]:
+        outside = self._outside(condition)
+        if outside:
             level = "far"
-            reasons.append(f"dose {condition.dose:g} is outside of {self._doses[0]:g} to {self._doses[1]:g}")
-        if not condition.perturbations and () not in self._together:
+            reasons.append(outside)
+        if not condition.perturbations and together(condition) not in self._together:
             level = "far"
             reasons.append("unperturbed cells were not measured at any later time")
         last = self._times.last(condition)
@@ -97,6 +98,16 @@ class MeasuredRange:
             level = "far"
             reasons.append(f"time {condition.time:g} is after the last one, {last:g}, and taken as that")
         return Novelty(level, float(np.max(distances)), tuple(reasons) or ("its parts were measured apart",))
+
+    def _outside(self, condition: Condition) -> str:
+        """Which doses were not measured between, in words; nothing where all were."""
+        if self._doses is None:
+            return ""
+        low, high = self._doses
+        own, members = isinstance(condition.dose, tuple), zip(condition.perturbations, condition.doses, strict=True)
+        outside = [(name, dose) for name, dose in members if dose and not low <= dose <= high]
+        which = dict.fromkeys(f"dose {dose:g} of {name}" if own else f"dose {dose:g}" for name, dose in outside)
+        return f"{', '.join(which)} is outside of {low:g} to {high:g}" if which else ""
 
 
 def _values(control_key: str) -> str:
