@@ -217,6 +217,16 @@ def test_one_dose_of_both_is_not_read_from_doses_of_their_own():
         assert rows == {(0, True): 0.5, (1, True): 0.5}
 
 
+def test_what_was_measured_together_comes_before_vectors_of_its_members():
+    """B was not measured alone; a vector tells of it, but not more than the same combination at other doses."""
+    table = VectorTable(("A", "B", "C"), np.eye(3, dtype=np.float32), "a test")
+    knowing = Likeness(perturbations=Predictor(Regression("mean"), table))
+    conditions = [Condition((name,), X, 1.0) for name in "AC"] + [Condition(AB, X, (1.0, 5.0))]
+    measured = MeasuredConditions(conditions, knowing)
+    assert measured.weights(Condition(AB, X, (5.0, 1.0))) == {(2, True): 1.0}
+    assert measured.weights(Condition(("B", "C"), X, (5.0, 1.0))) == pytest.approx({(0, True): 0.5, (1, True): 1.5})
+
+
 def test_choices_take_doses_of_their_own_for_what_they_are():
     alone = [Condition(("A",), X, dose) for dose in (1.0, 3.0, 10.0)]
     mixed = [Condition(AB, X, (1.0, dose)) for dose in (3.0, 10.0)]

@@ -108,9 +108,9 @@ class MeasuredConditions:
         the same dose or between others by the dose response; else those of other contexts, by the regression over
         contexts. Else a combination is the sum of its members, and a perturbation that was not measured what the
         regression makes of those that were, in the same context and at the same dose where they were measured there.
-        One dose of all members tells of another one, but members at doses of their own are another combination.
-        Without a regression, and where a member was not measured alone: the same perturbations at any doses alike, or
-        all conditions of the context, or all there are.
+        One dose of all members tells of another one, but members at doses of their own are another combination: where
+        one of them was not measured alone, it does what it did at other doses. Without a regression, and where a member
+        was not measured alone: all conditions of the context alike, or all there are.
         """
         if condition.changes_nothing or not self.conditions:
             return {}
@@ -119,12 +119,14 @@ class MeasuredConditions:
         known = self._known(condition)
         if known is not None:
             return known
+        at_other_doses = self.like(condition)
+        if at_other_doses and any(self._known(member) is None for member in condition.members):
+            return _alike(at_other_doses)
         members = [self._member(member) for member in condition.members]
         told = [member for member in members if member is not None]
         if len(told) == len(members):
             return _sum(told)
-        at_any_dose, here = self.like(condition), self._in_context.get(condition.context)
-        return _alike(at_any_dose or here or list(range(len(self.conditions))))
+        return _alike(self._in_context.get(condition.context) or list(range(len(self.conditions))))
 
     def _member(self, single: Condition) -> dict[Key, float] | None:
         """Of a single perturbation; None where nothing tells."""
