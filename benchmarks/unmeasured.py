@@ -16,11 +16,12 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
+from anndata import AnnData, concat
 from provenance import provenance
 from quality import difference, one_seed
 from results_format import over_seeds
@@ -29,6 +30,7 @@ from summary_table import show
 from gensim.baselines.regressions import preferred, regression_rows
 from gensim.config import load_config
 from gensim.data.screen import read_conditions
+from gensim.data.simulated_effect import Modality
 from gensim.data.simulated_screen import SimulatedScreen
 from gensim.embed.make import ForScreen, embed_network, embed_pairs
 from gensim.metrics.catalogue import CATALOGUE
@@ -89,6 +91,21 @@ def _simulated(n_cell_types: int = 2, pairs: int = 0, **numbers: tuple[float, ..
     return simulate
 
 
+def _simulated_modalities(seed: int) -> tuple[SimulatedScreen, AnnData]:
+    """All regulators knocked out and activated in the same world, 60 cells per condition."""
+    modalities: tuple[Modality, ...] = ("knock_out", "activation")
+    screens = {}
+    for replicate, modality in enumerate(modalities):
+        # Another replicate each, or both would have the very same control cells, and errors in common.
+        world = SimulatedScreen(seed, n_genes=200, n_regulators=40, modality=modality)
+        of = [((), 400)] + [((name,), 60) for name in world.regulators]
+        conditions = product(of, world.cell_types)
+        screens[modality] = concat([
+            world.population(names, cell_type, n, replicate=replicate) for (names, n), cell_type in conditions
+        ])  # fmt: skip
+    return world, concat(screens, label="modality", index_unique="_")
+
+
 def held_out(what: str, values: object, **more: str) -> list[str]:
     """Overrides of the split."""
     further = [f"split.test.{key}={value}" for key, value in more.items()]
@@ -98,6 +115,7 @@ def held_out(what: str, values: object, **more: str) -> list[str]:
 
 NAMES = (
     "simulated_knock_outs", "simulated_doubles", "simulated_doses", "simulated_times", "simulated_cell_type",
+    "simulated_modalities",
     "papalexi", "kang", "norman_both_seen", "norman_one_seen", "norman_none_seen", "mcfaline",
 )  # fmt: skip
 
@@ -121,6 +139,11 @@ def case_of(name: str, data: Path) -> Case:
         case "simulated_cell_type":
             part = Part("type_1", held_out("contexts", ["type_1"], column="cell_type"))
             return Case("demo", "", [], [part], simulate=_simulated(n_cell_types=5))
+        case "simulated_modalities":
+            pairs = [{"context": "activation", "perturbation": f"G{i:03d}"} for i in range(1, 41, 5)]
+            part = Part("a fifth in activation", held_out("grid", pairs, column="modality"))
+            columns = ['data.context_columns=["cell_type", "modality"]']
+            return Case("demo", "", columns, [part], simulate=_simulated_modalities)
         case "papalexi":
             parts = [Part(target, held_out("perturbations", [target])) for target in RESPONSIVE]
             return Case("papalexi", "papalexi.h5ad", [], parts)

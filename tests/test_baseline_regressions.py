@@ -3,7 +3,7 @@
 import numpy as np
 
 from gensim.baselines.regressions import Regressed, in_words, preferred
-from gensim.perturbations.choose_regression import Chosen, Judged
+from gensim.perturbations.chosen import Chosen, Judged
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor
 from gensim.perturbations.regression import Regression

@@ -220,7 +220,7 @@ def test_one_dose_of_both_is_not_read_from_doses_of_their_own():
 def test_what_was_measured_together_comes_before_vectors_of_its_members():
     """B was not measured alone; a vector tells of it, but not more than the same combination at other doses."""
     table = VectorTable(("A", "B", "C"), np.eye(3, dtype=np.float32), "a test")
-    knowing = Likeness(perturbations=Predictor(Regression("mean"), table))
+    knowing = Likeness(perturbations=Predictor(Regression("mean", shrunk=True), table))
     conditions = [Condition((name,), X, 1.0) for name in "AC"] + [Condition(AB, X, (1.0, 5.0))]
     measured = MeasuredConditions(conditions, knowing)
     assert measured.weights(Condition(AB, X, (5.0, 1.0))) == {(2, True): 1.0}

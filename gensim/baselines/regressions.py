@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gensim.metrics.results import REGRESSIONS
-from gensim.perturbations.choose_regression import Chosen, choose_regressions
+from gensim.perturbations.choose_regression import choose_regressions
+from gensim.perturbations.chosen import Chosen
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.types import Condition
@@ -60,7 +61,10 @@ def preferred(rows: Mapping[str, Regressed], condition: Condition) -> str | None
         return None
 
     def unexplained(row: str) -> float:
-        judged = getattr(rows[row].chosen, asked)
+        chosen = rows[row].chosen
+        judged, between = getattr(chosen, asked), chosen.between
+        if asked == "contexts" and between is not None and condition.control.key in between.places:
+            return between.unexplained
         return 1.0 if judged is None or judged.unexplained is None else judged.unexplained
 
     return min(rows, key=unexplained)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -10,10 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gensim.doses import Dose
+from gensim.perturbations.between_contexts import BetweenContexts, Shared
+from gensim.perturbations.between_contexts import candidates as candidates_between
+from gensim.perturbations.chosen import Chosen, Judged
 from gensim.perturbations.dose_response import DoseResponse, MeasuredDoses, choose_dose_response, groups_by_dose
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.measured import Likeness, Predictor, single_perturbations
-from gensim.perturbations.regression import KINDS, Kind, MeasuredVectors, Regression, candidates, left_out_weights
+from gensim.perturbations.measured import single_perturbations
+from gensim.perturbations.regression import (
+    KINDS,
+    Kind,
+    MeasuredVectors,
+    Regression,
+    Weights,
+    candidates,
+    left_out_weights,
+)
 from gensim.perturbations.vectors import VectorTable
 from gensim.types import Condition, spread
 
@@ -28,60 +39,6 @@ MOST_PERTURBATIONS = 2000
 MOST_SETTINGS = 64
 MOST_WORK = 1e8
 """Settings times the cube of the number of names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A regression, and how it was judged.
-
-    Args:
-        unexplained: share of the squared length of left-out effects that it leaves; None where there was too little to
-            choose from.
-        spaces: of which that share is the average.
-    """
-
-    regression: Regression
-    unexplained: float | None
-    spaces: int = 1
-
-    def in_words(self, of: str) -> str:
-        if self.unexplained is None:
-            return f"unmeasured {of}: {self.regression}; there are too few to choose by"
-        average = ", on average over latents and genes" if self.spaces > 1 else ""
-        return (
-            f"unmeasured {of}: {self.regression}; it leaves {self.unexplained:.0%} of the effects of left-out {of} "
-            f"unexplained{average} (no effect: 100%)"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A regression over each of them, and a dose response; None where there is nothing to tell one from another."""
-
-    perturbations: Judged | None
-    contexts: Judged | None
-    doses: DoseResponse | None
-
-    def likeness(self, perturbations: VectorTable, contexts: VectorTable | None) -> Likeness:
-        """With the vectors that were looked at."""
-        of_perturbations = of_contexts = None
-        if self.perturbations is not None:
-            of_perturbations = Predictor(self.perturbations.regression, perturbations)
-        if self.contexts is not None and contexts is not None:
-            of_contexts = Predictor(self.contexts.regression, contexts)
-        return Likeness(perturbations=of_perturbations, contexts=of_contexts, doses=self.doses)
-
-    @property
-    def tells(self) -> bool:
-        """Whether anything was chosen over perturbations or contexts."""
-        return any(
-            judged is not None and judged.unexplained is not None for judged in (self.perturbations, self.contexts)
-        )
-
-    def in_words(self) -> list[str]:
-        named = {"perturbations": self.perturbations, "contexts": self.contexts}
-        lines = [judged.in_words(name) for name, judged in named.items() if judged is not None]
-        return lines + ([] if self.doses is None else [f"unmeasured doses: {self.doses}"])
 
 
 def choose_regressions(
@@ -101,10 +58,12 @@ def choose_regressions(
     """
     also = None if judged_also_on is None else judged_also_on.beyond_development()
     effects = effects.beyond_development()
+    of_contexts = None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds)
     return Chosen(
         None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds, also),
-        None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds),
+        of_contexts,
         over_doses(effects),
+        None if contexts is None or of_contexts is None else between_contexts(effects, contexts, of_contexts, kinds),
     )
 
 
@@ -145,9 +104,12 @@ class _Setting(NamedTuple):
         explain it in the one that was left out, and is wrong by it for any other cells. With e the error and s = sum(w)
         the prediction holds -s e, the effect -e, so that |w Y - y|² is expected to be 2 s |e|² too small.
         """
+        return float(self.counts @ self.errors(w, shrunk)) + self.size
+
+    def errors(self, w: Float64Array, shrunk: bool) -> Float64Array:
+        """(n,) the same before they are weighed, less |y|²."""
         gram, cross = self.gram[shrunk], self.cross[shrunk]
-        errors = ((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1) + 2 * w @ self.shared[shrunk]
-        return float(self.counts @ errors) + self.size
+        return np.asarray(((w @ gram) * w).sum(axis=1) - 2 * (w * cross).sum(axis=1) + 2 * w @ self.shared[shrunk])
 
 
 def over_perturbations(
@@ -190,16 +152,72 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
     Args:
         effects: as above. table: vectors of contexts, named by the keys of their control conditions.
     """
+    several = _in_several_contexts(effects)
+    if sum(map(len, several)) < FEWEST_EFFECTS and max(map(len, several), default=0) < FEWEST:
+        return Judged(Regression("mean"), None)
+    return _best([_of_contexts(effects, table, _judging(several))], effects, kinds, len(table.parts))
+
+
+def between_contexts(
+    effects: MeanEffects, table: VectorTable, instead: Judged, kinds: Sequence[Kind] = KINDS
+) -> BetweenContexts | None:
+    """How effects in contexts go along, where that leaves less unexplained than what the vectors of contexts tell, of
+    the same effects left out and counted alike; None where it does not, or contexts share too few perturbations.
+
+    Args:
+        effects, table: as above. instead: what `over_contexts` chose of them, by which contexts are told that share too
+            few. kinds: this is a ridge regression.
+    """
+    several = _in_several_contexts(effects)
+    shared = Shared(effects, several)
+    if not shared.names or "ridge" not in kinds:
+        return None
+    groups, tried = _judging(several), list(candidates_between())
+    taken = (True,) if effects.plain is None else (True, False)
+    settings = _of_contexts(effects, table, groups)
+    errors, errors_instead = np.zeros((len(tried), len(taken))), 0.0
+    for group, setting in zip(groups, settings, strict=True):
+        else_told = _told_instead(setting, instead.regression, table, sorted(group))
+        errors_instead += float(setting.counts @ else_told) + setting.size
+        told, weights = shared.left_out_weights(tried, group, sorted(group), setting.v)
+        for i, w in enumerate(weights):
+            for j, shrunk in enumerate(taken):
+                errors[i, j] += setting.counts @ np.where(told, setting.errors(w, shrunk), else_told) + setting.size
+    i, j = divmod(int(errors.argmin()), len(taken))
+    if errors[i, j] >= errors_instead:
+        return None
+    unexplained = float(errors[i, j]) / sum(setting.size for setting in settings)
+    places = dict(zip(shared.names, map(tuple, shared.places().tolist()), strict=True))
+    return BetweenContexts(replace(tried[i], shrunk=taken[j]), unexplained, places)
+
+
+def _told_instead(setting: _Setting, regression: Regression, table: VectorTable, names: Sequence[str]) -> Float64Array:
+    """(n,) errors, see `_Setting.errors`, of what `MeasuredConditions` makes of the others: of a single one, itself."""
+    w, n = np.zeros((len(names), len(names))), np.arange(len(names))
+    alone = len(names) == 2 and regression.kind != "none"
+    for i, name in enumerate(names):
+        others = n[n != i]
+        w[i, others] = 1.0 if alone else Weights(
+            regression, table, [names[k] for k in others], setting.v[others]
+        ).of([name])[0]  # fmt: skip
+    return setting.errors(w, alone or regression.shrunk)
+
+
+def _in_several_contexts(effects: MeanEffects) -> list[dict[str, Condition]]:
+    """Of the same perturbations, dose and time, measured in several contexts: by these."""
     contexts: dict[tuple[tuple[str, ...], Dose, float | None], dict[str, Condition]] = {}
     for condition in (c for c in effects.conditions if not c.changes_nothing):
         of = (condition.perturbations, condition.dose, condition.time)
         contexts.setdefault(of, {})[condition.control.key] = condition
-    several = [found for found in contexts.values() if len(found) > 1]
-    if sum(map(len, several)) < FEWEST_EFFECTS and max(map(len, several), default=0) < FEWEST:
-        return Judged(Regression("mean"), None)
-    chosen = [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
-    settings = [_setting(effects, _views(table, sorted(f)), sorted(f), f.__getitem__) for f in chosen]
-    return _best([settings], effects, kinds, len(table.parts))
+    return [found for found in contexts.values() if len(found) > 1]
+
+
+def _judging(several: Sequence[dict[str, Condition]]) -> list[dict[str, Condition]]:
+    return [several[i] for i in spread(np.arange(len(several)), MOST_SETTINGS)]
+
+
+def _of_contexts(effects: MeanEffects, table: VectorTable, groups: Sequence[dict[str, Condition]]) -> list[_Setting]:
+    return [_setting(effects, _views(table, sorted(f)), sorted(f), f.__getitem__) for f in groups]
 
 
 def over_doses(effects: MeanEffects) -> DoseResponse | None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gensim.errors import CheckpointError, DataError, listing
+from gensim.perturbations import between_contexts
 from gensim.perturbations.control_populations import ControlPopulations, mean_of
 from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.mean_effects import MeanEffects
@@ -211,6 +212,7 @@ class Codebook:
                 "perturbations": _words(self.likeness.perturbations),
                 "contexts": _words(self.likeness.contexts),
                 "doses": None if self.likeness.doses is None else asdict(self.likeness.doses),
+                "between": None if self.likeness.between is None else between_contexts.words(self.likeness.between),
             },
         }
         (folder / "codebook.json").write_text(json.dumps(words, indent=1))
@@ -244,12 +246,14 @@ class Codebook:
 
     def told(self, settings: Mapping[str, Mapping[str, Any] | None]) -> Likeness:
         """What tells of unmeasured conditions, from settings of regressions over perturbations and over contexts, and
-        of a dose response."""
+        of a dose response; and how effects go along between contexts, where that is known."""
         of_perturbations, of_contexts, of_doses = (settings[over] for over in ("perturbations", "contexts", "doses"))
+        between = settings["between"]
         return Likeness(
             perturbations=None if of_perturbations is None else Predictor(Regression(**of_perturbations), self.table),
             contexts=None if of_contexts is None else Predictor(Regression(**of_contexts), self.populations.means()),
             doses=None if of_doses is None else DoseResponse(**of_doses),
+            between=None if between is None else between_contexts.read(between),
         )
 
 

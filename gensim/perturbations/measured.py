@@ -54,12 +54,15 @@ class Likeness:
             what perturbations do on average.
         contexts: over contexts (named by the key of their control condition); None: all alike.
         doses: between the doses that were measured of the same in the same context; None: all alike.
+        between: over contexts too, for those where other perturbations were measured, which tell how effects there go
+            along with those in others (see `BetweenContexts`); None: as for any other.
     """
 
     variance: Mapping[Condition, float] = field(default_factory=dict)
     perturbations: Predictor | None = None
     contexts: Predictor | None = None
     doses: DoseResponse | None = None
+    between: Predictor | None = None
 
     def knowing_contexts(self, vectors: Mapping[str, FloatArray]) -> "Likeness":
         """The same with (D,) vectors of further contexts, by the keys of their control conditions."""
@@ -105,12 +108,13 @@ class MeasuredConditions:
         """Weights of the measured effects whose sum is the expected effect of a condition.
 
         Control has none, nor has dose 0. Conditions with exactly these perturbations come first: in the same context,
-        the same dose or between others by the dose response; else those of other contexts, by the regression over
-        contexts. Else a combination is the sum of its members, and a perturbation that was not measured what the
-        regression makes of those that were, in the same context and at the same dose where they were measured there.
-        One dose of all members tells of another one, but members at doses of their own are another combination: where
-        one of them was not measured alone, it does what it did at other doses. Without a regression, and where a member
-        was not measured alone: all conditions of the context alike, or all there are.
+        the same dose or between others by the dose response; else those of other contexts, as effects of others go
+        along in these and there, or by the regression over contexts. Else a combination is the sum of its members, and
+        a perturbation that was not measured what the regression makes of those that were, in the same context and at
+        the same dose where they were measured there. One dose of all members tells of another one, but members at doses
+        of their own are another combination: where one of them was not measured alone, it does what it did at other
+        doses. Without a regression, and where a member was not measured alone: all conditions of the context alike, or
+        all there are.
         """
         if condition.changes_nothing or not self.conditions:
             return {}
@@ -149,6 +153,9 @@ class MeasuredConditions:
             return self._at_dose(by_context[condition.context], condition.dose)
         dosed = {c: rows for c, rows in by_context.items() if condition.dose in {self.conditions[k].dose for k in rows}}
         elsewhere = {c: self._at_dose(rows, condition.dose) for c, rows in (dosed or by_context).items()}
+        along = self._along(condition, elsewhere)
+        if along is not None:
+            return along
         here, predictor = condition.control.key, self.likeness.contexts
         if predictor is not None and predictor.regression.kind == "none":
             return {}
@@ -156,6 +163,15 @@ class MeasuredConditions:
             return _sum([_times(1 / len(elsewhere), part) for part in elsewhere.values()])
         names = tuple(Condition((), context).key for context in elsewhere)
         return self._predicted(predictor, here, names, list(elsewhere.values()))
+
+    def _along(self, condition: Condition, elsewhere: dict[Context, dict[Key, float]]) -> dict[Key, float] | None:
+        """As effects of others go along in its context and in others; None where no others tell."""
+        here, between = condition.control.key, self.likeness.between
+        if between is None or condition.context not in self._in_context or not between.table.has(here):
+            return None
+        keys = {Condition((), context).key: part for context, part in elsewhere.items()}
+        told = {key: part for key, part in keys.items() if between.table.has(key)}
+        return self._predicted(between, here, tuple(told), list(told.values())) if told else None
 
     def _at_dose(self, rows: list[int], dose: Dose) -> dict[Key, float]:
         """Of conditions that differ in their dose alone, one of all members."""

@@ -46,6 +46,7 @@ class Regression:
     Args:
         kind: which of them.
         unit: vectors are first brought to length 1, so that directions alone count.
+        as_given: vectors are taken as they are, neither centred nor scaled.
         source: which one of several joined tables is looked at; None: all alike.
         shrunk: of measured effects what is surely there, or plain differences of means.
         neighbours: k of `nearest`; noise: variance of what vectors cannot tell, effects having 1;
@@ -60,6 +61,7 @@ class Regression:
     reach: float = 1.0
     intercept: bool = False
     source: int | None = None
+    as_given: bool = False
 
     def __str__(self) -> str:
         vectors = "directions of the vectors" if self.unit else "vectors"
@@ -103,16 +105,28 @@ class MeasuredVectors:
 
     Args:
         table: has a vector for each of `names`.
-        unit, source: see `Regression`.
+        unit, source, as_given: see `Regression`.
     """
 
-    def __init__(self, table: VectorTable, names: Sequence[str], unit: bool, source: int | None = None) -> None:
+    def __init__(
+        self,
+        table: VectorTable,
+        names: Sequence[str],
+        unit: bool,
+        source: int | None = None,
+        *,
+        as_given: bool = False,
+    ) -> None:
         self._table, self._unit = table, unit
         self._parts = table.parts if source is None else [table.parts[source]]
         self._centres: list[Float64Array] = []
         self._scales: list[float] = []
         for part in self._parts:
             rows, known = self._read(names, part)
+            if as_given:
+                self._centres.append(np.zeros(rows.shape[1]))
+                self._scales.append(1.0)
+                continue
             centre = rows[known].mean(axis=0) if known.any() else np.zeros(rows.shape[1])
             spread, size = _length(rows[known] - centre), _length(rows[known])
             self._centres.append(centre)
@@ -155,7 +169,9 @@ class Weights:
         self, regression: Regression, table: VectorTable, measured: Sequence[str], v: Sequence[float] | Float64Array
     ) -> None:
         self.regression, self.measured = regression, tuple(measured)
-        self._vectors = MeasuredVectors(table, measured, regression.unit, regression.source)
+        self._vectors = MeasuredVectors(
+            table, measured, regression.unit, regression.source, as_given=regression.as_given
+        )
         self._solve: Callable[[Float64Array], Float64Array] = lambda k: k
         if regression.kind in ("ridge", "kernel_ridge"):
             factor = cho_factor(_noisy_kernel(regression, self._vectors.x, np.asarray(v)))

@@ -10,7 +10,8 @@ from gensim.atomic import write_json
 from gensim.autoencoder.base import Autoencoder, gene_moments, residual
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.data.screen import Screen
-from gensim.perturbations.choose_regression import Chosen, choose_regressions, over_contexts
+from gensim.perturbations.choose_regression import between_contexts, choose_regressions, over_contexts
+from gensim.perturbations.chosen import Chosen
 from gensim.perturbations.condition_file import save_by_condition
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
@@ -73,10 +74,11 @@ class GenesOfScreen:
             place = OUTSIDE_LATENTS
         around.save(folder / place)
         on_genes.save(folder / IN_GENES)
-        between_contexts = None if in_latents.contexts is None else over_contexts(around, self.contexts)
+        over = None if in_latents.contexts is None else over_contexts(around, self.contexts)
+        between = None if over is None else between_contexts(around, self.contexts, over)
         found = {
             "latents": in_latents,
-            "genes": replace(in_latents, contexts=between_contexts),
+            "genes": replace(in_latents, contexts=over, between=between),
             "expression": choose_regressions(on_genes, self.vectors, self.contexts),
         }
         write_json(folder / REGRESSIONS, {where: asdict(chosen) for where, chosen in found.items()})

@@ -138,10 +138,9 @@ class EffectsOnGenes:
         """Those of `OUTSIDE_LATENTS` or `ON_SHARES`, with what tells of other conditions: contexts by a regression that
         was chosen on them, all else as in the latents."""
         effects = MeanEffects.load(self.folder / name)
-        contexts = self.told("genes", codebook).contexts
-        if contexts is not None:
-            contexts = replace(contexts, variance=effects.variances)
-        return effects.informed(replace(codebook.likeness, contexts=contexts))
+        told, variance = self.told("genes", codebook), effects.variances
+        contexts, between = (p and replace(p, variance=variance) for p in (told.contexts, told.between))
+        return effects.informed(replace(codebook.likeness, contexts=contexts, between=between))
 
     def on_expression(self, codebook: Codebook) -> MeanEffects:
         """Those on log1p CP10k, with what tells of other conditions by regressions that were chosen on these."""
@@ -151,7 +150,8 @@ class EffectsOnGenes:
     def told(self, space: str, codebook: Codebook) -> Likeness:
         """The regressions that were chosen in one space."""
         judged = read_json(self.folder / REGRESSIONS)[space]
-        settings = {over: found and found.get("regression", found) for over, found in judged.items()}
+        regressions = {over: found and found.get("regression", found) for over, found in judged.items()}
+        settings = {**regressions, "between": judged["between"]}
         return codebook.told(settings)
 
 
