@@ -1,8 +1,8 @@
 """How what perturbations do in one context goes along with what the same ones do in others."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ class BetweenContexts:
     of `Regression`, on vectors as they are.
 
     Args:
-        regression: the noise, and whether effects are taken shrunk.
+        regression: that, with its noise, and whether effects are taken shrunk; or none, where nothing carries over.
         unexplained: share of the squared length of left-out effects that it leaves.
         places: x, by the keys of the control conditions.
 
@@ -52,31 +52,32 @@ class BetweenContexts:
         return _predictor(self.regression, self.places)
 
     def in_words(self) -> str:
+        along = f"as effects go along in {len(self.places)} contexts, noise {self.regression.noise:g}"
+        told = "no effect" if self.regression.kind == "none" else along
         return (
-            f"unmeasured contexts where other perturbations were measured: as effects go along in {len(self.places)} "
-            f"contexts, noise {self.regression.noise:g}; it leaves {self.unexplained:.0%} of the effects of left-out "
-            "contexts unexplained (no effect: 100%)"
+            f"unmeasured contexts where other perturbations were measured: {told}; it leaves {self.unexplained:.0%} of "
+            "the effects of left-out contexts unexplained (no effect: 100%)"
         )
 
 
-def candidates() -> Iterable[Regression]:
-    """What a choice is made from, of plain effects."""
-    return (Regression("ridge", noise=noise, as_given=True) for noise in reversed(NOISE))
+def candidates() -> Iterator[Regression]:
+    """What a choice is made from, of plain effects: none first, for where nothing carries over."""
+    yield Regression("none", as_given=True)
+    yield from (Regression("ridge", noise=noise, as_given=True) for noise in reversed(NOISE))
 
 
 def words(predictor: Predictor) -> dict[str, Any]:
     """For JSON; see `read`."""
     table = predictor.table
     return {
-        "regression": {"noise": predictor.regression.noise, "shrunk": predictor.regression.shrunk},
+        "regression": asdict(predictor.regression),
         "places": dict(zip(table.names, table.vectors.tolist(), strict=True)),
     }
 
 
 def read(of: Mapping[str, Any]) -> Predictor:
     """What `words`, or the fields of `BetweenContexts`, say."""
-    noise, shrunk = (of["regression"][name] for name in ("noise", "shrunk"))
-    return _predictor(Regression("ridge", noise=noise, shrunk=shrunk, as_given=True), of["places"])
+    return _predictor(Regression(**of["regression"]), of["places"])
 
 
 def _predictor(regression: Regression, places: Mapping[str, Sequence[float]]) -> Predictor:

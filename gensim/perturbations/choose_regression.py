@@ -166,13 +166,13 @@ def between_contexts(
 
     Args:
         effects, table: as above. instead: what `over_contexts` chose of them, by which contexts are told that share too
-            few. kinds: this is a ridge regression.
+            few. kinds: this is a ridge regression, or none.
     """
     several = _in_several_contexts(effects)
     shared = Shared(effects, several)
     if not shared.names or "ridge" not in kinds:
         return None
-    groups, tried = _judging(several), list(candidates_between())
+    groups, tried = _judging(several), [regression for regression in candidates_between() if regression.kind in kinds]
     taken = (True,) if effects.plain is None else (True, False)
     settings = _of_contexts(effects, table, groups)
     errors, errors_instead = np.zeros((len(tried), len(taken))), 0.0
