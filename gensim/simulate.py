@@ -23,7 +23,7 @@ from gensim.data.screen import Screen
 from gensim.decoding import Decoder, MovedCells
 from gensim.errors import DataError, listing
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.control_populations import LatentMoments
+from gensim.perturbations.control_populations import PopulationMean
 from gensim.perturbations.penetrance import response
 from gensim.seeding import numpy_generator
 from gensim.solvers.base import Solver
@@ -214,12 +214,12 @@ class Engine:
 
     @torch.no_grad()
     def encoded_population(self, controls: Controls, rows: IntArray) -> FloatArray:
-        """(2 D,) what some of the control cells are like, see `LatentMoments`."""
-        moments = LatentMoments(self.autoencoder.n_latents)
+        """(D,) what some of the control cells are like."""
+        mean = PopulationMean(self.autoencoder.n_latents)
         for part in blocks(len(rows), CELLS_PER_SOLVE):
             x = torch.from_numpy(controls.x[rows[part]].toarray()).to(self.device)
-            moments.add(self.autoencoder.encode(x).cpu().numpy())
-        return moments.encoded()
+            mean.add(self.autoencoder.encode(x).cpu().numpy())
+        return mean.encoded()
 
     @torch.no_grad()
     def moved(

@@ -22,7 +22,7 @@ from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
 from gensim.errors import CheckpointError
 from gensim.nn.compiled import compile_fields
-from gensim.perturbations.control_populations import CONTROL_POPULATIONS, mean_of
+from gensim.perturbations.control_populations import CONTROL_POPULATIONS
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.novelty import Novelty
 from gensim.pseudobulk import Pseudobulk
@@ -204,9 +204,8 @@ class Simulator:
         if not new:
             return engine
         encoded = {control.key: engine.encoded_population(controls, controls.rows_of(control)) for control in new}
-        vectors = {key: mean_of(of) for key, of in encoded.items()}
         codebook = engine.codebook.knowing_contexts(encoded)
-        return replace(engine, codebook=codebook, decoder=engine.decoder.knowing_contexts(vectors))
+        return replace(engine, codebook=codebook, decoder=engine.decoder.knowing_contexts(encoded))
 
     def held_out_request(self) -> Request:
         """Every perturbed condition of the held-out set with as many cells as were measured."""

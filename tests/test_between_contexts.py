@@ -223,7 +223,7 @@ def test_words_of_a_run_bring_back_what_was_chosen(tmp_path):
     contexts, asked = contexts_of(KNOCK_OUT, ACTIVATION), Condition((LAST,), ACTIVATION)
     chosen = choose_regressions(effects, ONE, contexts, ["none", "mean", "ridge"])
     likeness = chosen.likeness(ONE, contexts)
-    populations = {name: np.tile(contexts.of([name])[0], 2) for name in contexts.names}
+    populations = {name: contexts.of([name])[0] for name in contexts.names}
     book = Codebook.fit(effects.conditions, ["modality"], [], ONE, effects, ALL_RESPOND, likeness, populations)
     expected = effects.informed(replace(likeness, variance=effects.variances)).shift(asked)
     assert expected.any()

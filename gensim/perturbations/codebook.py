@@ -13,7 +13,7 @@ import torch
 
 from gensim.errors import CheckpointError, DataError, listing
 from gensim.perturbations import between_contexts
-from gensim.perturbations.control_populations import ControlPopulations, mean_of
+from gensim.perturbations.control_populations import ControlPopulations
 from gensim.perturbations.dose_response import DoseResponse
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.measured import Likeness, Predictor
@@ -118,7 +118,7 @@ class Codebook:
     def knowing_contexts(self, encoded: Mapping[str, FloatArray]) -> "Codebook":
         """The same vocabulary with encodings of further contexts, by the keys of their control conditions."""
         book = replace(self, populations=self.populations.knowing(encoded))
-        return book.knowing(self.effects, self.likeness.knowing_contexts({k: mean_of(e) for k, e in encoded.items()}))
+        return book.knowing(self.effects, self.likeness.knowing_contexts(encoded))
 
     def encode(
         self,
@@ -251,7 +251,7 @@ class Codebook:
         between = settings["between"]
         return Likeness(
             perturbations=None if of_perturbations is None else Predictor(Regression(**of_perturbations), self.table),
-            contexts=None if of_contexts is None else Predictor(Regression(**of_contexts), self.populations.means()),
+            contexts=None if of_contexts is None else Predictor(Regression(**of_contexts), self.populations.table),
             doses=None if of_doses is None else DoseResponse(**of_doses),
             between=None if between is None else between_contexts.read(between),
         )

@@ -1,6 +1,6 @@
 """Contexts by what they are: an encoding of the control cells that they have, in any order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,29 +15,24 @@ SOURCE = "control cells of the contexts"
 CONTROL_POPULATIONS = "control_populations.npz"
 
 
-class LatentMoments:
-    """The sum over a set of cells of phi(z) = (1, z, z²), which any order and any parts of the set give alike.
+class PopulationMean:
+    """The mean latents of a set of cells, which any order and any parts of the set give alike.
 
-    With a function of it that is learned (in `ConditionEncoder`) this is a set encoder (Zaheer et al. 2017, Deep Sets,
-    theorem 2), one that a million control cells pass through once.
+    With phi the autoencoder's encoder and rho a function that is learned (in `ConditionEncoder`), rho(mean phi(x)) is a
+    set encoder (Zaheer et al. 2017, Deep Sets, theorem 2), through which a million cells pass once.
     """
 
     def __init__(self, n_latents: int) -> None:
-        self._n = 0
-        self._sum, self._squares = np.zeros(n_latents), np.zeros(n_latents)
+        self._n, self._sum = 0, np.zeros(n_latents)
 
     def add(self, z: FloatArray) -> None:
         """(n, D) latents of some of the cells."""
-        wide = z.astype(np.float64)
         self._n += len(z)
-        self._sum += wide.sum(axis=0)
-        self._squares += np.square(wide).sum(axis=0)
+        self._sum += z.sum(axis=0, dtype=np.float64)
 
     def encoded(self) -> FloatArray:
-        """(2 D,) means and standard deviations over one cell or more."""
-        mean = self._sum / self._n
-        spread = np.sqrt((self._squares / self._n - mean**2).clip(0))
-        return np.concatenate([mean, spread]).astype(np.float32)
+        """(D,) mean over one cell or more."""
+        return (self._sum / self._n).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +40,7 @@ class ControlPopulations:
     """What the control cells of each context are like.
 
     Args:
-        encoded: by the keys of control conditions, (2 D,) of each, see `LatentMoments`.
+        encoded: by the keys of control conditions, (D,) of each, see `PopulationMean`.
         measured: keys of the contexts that have perturbed training cells, among which a network can learn what
             difference a context makes.
     """
@@ -59,11 +54,8 @@ class ControlPopulations:
         return len(next(iter(self.encoded.values()))) if len(self.measured) > 1 else 0
 
     def features(self, conditions: Sequence[Condition]) -> FloatArray:
-        """(K, `n_features`) of the contexts of K conditions.
-
-        Means and standard deviations are each centred at the measured contexts and brought to a mean square of 1 among
-        them. A context whose control cells no one knows lies at their centre.
-        """
+        """(K, `n_features`) of the contexts of K conditions: centred at the measured contexts, and with a mean square
+        of 1 among them. A context whose control cells no one knows lies at their centre."""
         placed = np.zeros((len(conditions), self.n_features), dtype=np.float32)
         known = [k for k, c in enumerate(conditions) if c.control.key in self.encoded]
         if self.n_features and known:
@@ -75,15 +67,14 @@ class ControlPopulations:
         """The same with further contexts, by the keys of their control conditions."""
         return replace(self, encoded={**further, **self.encoded})
 
-    def means(self, keys: Iterable[str] | None = None) -> VectorTable:
-        """(C, D) mean latents of all contexts, or of some."""
-        names = tuple(self.encoded if keys is None else keys)
-        return VectorTable(names, np.stack([mean_of(self.encoded[name]) for name in names]), SOURCE)
+    @property
+    def table(self) -> VectorTable:
+        """(C, D) vectors of all contexts."""
+        return VectorTable(tuple(self.encoded), np.stack(list(self.encoded.values())), SOURCE)
 
     @cached_property
     def _measured_vectors(self) -> MeasuredVectors:
-        rows, n = np.stack(list(self.encoded.values())), self.n_features // 2
-        return MeasuredVectors(VectorTable(tuple(self.encoded), rows, SOURCE, (n, n)), self.measured, unit=False)
+        return MeasuredVectors(self.table, self.measured, unit=False)
 
     def save(self, folder: Path) -> None:
         names = tuple(self.encoded)
@@ -97,8 +88,3 @@ class ControlPopulations:
             names = [str(name) for name in arrays["names"]]
             encoded = dict(zip(names, arrays["encoded"], strict=True))
             return cls(encoded, tuple(n for n, of in zip(names, arrays["measured"], strict=True) if of))
-
-
-def mean_of(encoded: FloatArray) -> FloatArray:
-    """(D,) mean latents of (2 D,) moments."""
-    return encoded[: len(encoded) // 2]

@@ -23,7 +23,7 @@ from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.control_populations import ControlPopulations, LatentMoments
+from gensim.perturbations.control_populations import ControlPopulations, PopulationMean
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
@@ -138,7 +138,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         populations = _control_populations(latents, screen, rows[Role.TRAIN])
-        contexts = ControlPopulations(populations).means()
+        contexts = ControlPopulations(populations).table
         vocabulary = (training, config.data.context_columns, batches, vectors)
         judging = in_latents(rows[Role.TRAIN])
         genes = GenesOfScreen(screen, x, autoencoder, vectors, contexts)
@@ -225,14 +225,14 @@ def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Cond
 
 
 def _control_populations(latents: FloatArray, screen: Screen, rows: IntArray) -> dict[str, FloatArray]:
-    """Encodings of the control cells among `rows`, by the keys of the control conditions, see `LatentMoments`."""
+    """Encodings of the control cells among `rows`, by the keys of the control conditions."""
     encoded = {}
     for k in np.unique(screen.condition_of[rows]):
         if screen.conditions[k].is_control:
-            of_cells, moments = rows[screen.condition_of[rows] == k], LatentMoments(latents.shape[1])
+            of_cells, mean = rows[screen.condition_of[rows] == k], PopulationMean(latents.shape[1])
             for part in blocks(len(of_cells), ROWS_AT_ONCE):
-                moments.add(latents[of_cells[part]])
-            encoded[screen.conditions[k].key] = moments.encoded()
+                mean.add(latents[of_cells[part]])
+            encoded[screen.conditions[k].key] = mean.encoded()
     return encoded
 
 
