@@ -1,5 +1,7 @@
 """How the cells of a run come out of its latents."""
 
+from dataclasses import replace
+
 from gensim.autoencoder.base import Autoencoder
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.config import Config, CountAutoencoderConfig
@@ -36,7 +38,8 @@ def build_decoder(
         return LogDecoder(autoencoder, outside, on_genes, gate, config.guidance, has_counts, measures_all)
 
     def known(name: str) -> MeanEffects:
-        return codebook.informed(MeanEffects.load(effects.folder / name))
+        # How effects in the latents go along between contexts says nothing of those on library sizes or dispersions.
+        return MeanEffects.load(effects.folder / name).informed(replace(codebook.likeness, between=None))
 
     counting: CountAutoencoderConfig = config.autoencoder  # type: ignore[assignment]
     return CountDecoder(

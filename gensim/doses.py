@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
+from types import NoneType
 
 from gensim.errors import DataError
 
@@ -20,6 +22,11 @@ def in_order(names: Sequence[str], dose: Dose) -> tuple[tuple[str, ...], Dose]:
     Raises:
         DataError: another number of doses than of names, or a dose that is negative or not finite.
     """
+    if not isinstance(dose, (tuple, Real, NoneType)):
+        raise DataError(
+            f"condition {tuple(names)!r} has dose {dose!r}, a {type(dose).__name__}; give one number for all "
+            "perturbations, or a tuple of one for each"
+        )
     if isinstance(dose, tuple) and len(dose) != len(names):
         raise DataError(
             f"condition {tuple(names)!r} has {len(dose)} doses, {dose!r}; give one number for all perturbations, or a "
@@ -29,7 +36,7 @@ def in_order(names: Sequence[str], dose: Dose) -> tuple[tuple[str, ...], Dose]:
     if any(number is None or not math.isfinite(number) or number < 0 for number in doses):
         raise DataError(f"condition {tuple(sorted(names))!r} has dose {dose}; a dose is finite and not negative")
     if not isinstance(dose, tuple):
-        return tuple(sorted(names)), dose
+        return tuple(sorted(names)), None if dose is None else float(dose)
     members = sorted(zip(names, map(float, dose), strict=True))
     members = [(name, number) for name, number in members if number > 0] or members
     numbers = tuple(number for _, number in members)

@@ -23,7 +23,7 @@ from gensim.data.screen import Screen
 from gensim.decoding import Decoder, MovedCells
 from gensim.errors import DataError, listing
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.control_populations import PopulationMean
+from gensim.perturbations.control_populations import Population
 from gensim.perturbations.penetrance import response
 from gensim.seeding import numpy_generator
 from gensim.solvers.base import Solver
@@ -215,11 +215,11 @@ class Engine:
     @torch.no_grad()
     def encoded_population(self, controls: Controls, rows: IntArray) -> FloatArray:
         """(D,) what some of the control cells are like."""
-        mean = PopulationMean(self.autoencoder.n_latents)
+        population = Population(self.autoencoder.n_latents)
         for part in blocks(len(rows), CELLS_PER_SOLVE):
             x = torch.from_numpy(controls.x[rows[part]].toarray()).to(self.device)
-            mean.add(self.autoencoder.encode(x).cpu().numpy())
-        return mean.encoded()
+            population.add(self.autoencoder.encode(x).cpu().numpy())
+        return population.encoded
 
     @torch.no_grad()
     def moved(

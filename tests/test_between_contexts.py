@@ -8,10 +8,17 @@ import pytest
 
 from gensim.baselines.regressions import Regressed, preferred, regression_rows
 from gensim.perturbations.between_contexts import Shared, candidates
-from gensim.perturbations.choose_regression import between_contexts, choose_regressions, over_contexts
+from gensim.perturbations.choose_regression import (
+    along_with_others,
+    choose_for_contexts,
+    choose_regressions,
+    over_contexts,
+)
 from gensim.perturbations.chosen import Chosen, Judged
 from gensim.perturbations.codebook import Codebook
+from gensim.perturbations.control_populations import ControlPopulations
 from gensim.perturbations.mean_effects import MeanEffects
+from gensim.perturbations.measured import Likeness, MeasuredConditions, Predictor
 from gensim.perturbations.penetrance import ALL_RESPOND
 from gensim.perturbations.regression import Regression
 from gensim.perturbations.vectors import ONE_HOT, VectorTable
@@ -84,7 +91,7 @@ def test_what_is_surely_measured_counts_and_what_is_noise_does_not():
 def test_contexts_that_are_alike_tell_their_mean():
     x, y, z = ((("cell_type", c),) for c in "xyz")
     _, effects = planted(dict.fromkeys((x, y, z), 1.0), 0.05, missing=[(LAST, z)])
-    along = between_contexts(effects, contexts_of(x, y, z), Judged(Regression("none"), 1.0))
+    along = along_with_others(effects, contexts_of(x, y, z), Judged(Regression("none"), 1.0))
     knowing = effects.informed(replace(told(effects, contexts_of(x, y, z)).likeness, between=along.predictor()))
     others = [effects.shift(Condition((LAST,), c)) for c in (x, y)]
     np.testing.assert_allclose(knowing.shift(Condition((LAST,), z)), np.mean(others, axis=0), atol=0.03)
@@ -120,7 +127,7 @@ def test_contexts_that_share_few_perturbations_are_told_as_before(shared, tells)
     _, effects = planted({KNOCK_OUT: 1.0, ACTIVATION: -0.8}, 0.01, missing=missing)
     contexts = contexts_of(KNOCK_OUT, ACTIVATION)
     instead = Judged(Regression("none", shrunk=True), 1.0)
-    assert (between_contexts(effects, contexts, instead) is not None) == tells
+    assert (along_with_others(effects, contexts, instead) is not None) == tells
     asked = Condition((LAST,), ACTIVATION)
     same = np.array_equal(told(effects, contexts).shift(asked), told(effects, contexts, between=False).shift(asked))
     assert same != tells
@@ -130,7 +137,7 @@ def test_of_contexts_those_that_share_too_few_with_any_are_left_aside():
     """knock_out and activation share all; other has two, and is told of and tells by vectors."""
     missing = [(name, OTHER) for name in NAMES[2:]]
     _, effects = planted({KNOCK_OUT: 1.0, ACTIVATION: -0.8, OTHER: 1.0}, 0.01, missing=missing)
-    along = between_contexts(effects, contexts_of(KNOCK_OUT, ACTIVATION, OTHER), Judged(Regression("none"), 1.0))
+    along = along_with_others(effects, contexts_of(KNOCK_OUT, ACTIVATION, OTHER), Judged(Regression("none"), 1.0))
     assert set(along.places) == {Condition((), c).key for c in (KNOCK_OUT, ACTIVATION)}
 
 
@@ -208,7 +215,7 @@ def test_effects_at_random_are_not_followed():
     for seed in range(20):
         drawn = np.random.default_rng(seed).normal(size=effects.delta.shape).astype(np.float32) / np.sqrt(F)
         noise = replace(effects, delta=drawn)
-        between = between_contexts(noise, contexts, over_contexts(noise, contexts))
+        between = along_with_others(noise, contexts, over_contexts(noise, contexts))
         assert between is None or between.unexplained > 0.9
         if between is not None and between.regression.kind == "none":
             assert "no effect; it leaves 100% of" in between.in_words()
@@ -223,7 +230,7 @@ def test_words_of_a_run_bring_back_what_was_chosen(tmp_path):
     contexts, asked = contexts_of(KNOCK_OUT, ACTIVATION), Condition((LAST,), ACTIVATION)
     chosen = choose_regressions(effects, ONE, contexts, ["none", "mean", "ridge"])
     likeness = chosen.likeness(ONE, contexts)
-    populations = {name: contexts.of([name])[0] for name in contexts.names}
+    populations = ControlPopulations(dict(zip(contexts.names, contexts.vectors, strict=True)))
     book = Codebook.fit(effects.conditions, ["modality"], [], ONE, effects, ALL_RESPOND, likeness, populations)
     expected = effects.informed(replace(likeness, variance=effects.variances)).shift(asked)
     assert expected.any()
@@ -253,6 +260,11 @@ def test_in_a_time_course_it_is_what_perturbations_do_beyond_development():
     effects = MeanEffects(tuple(conditions), np.array(rows, np.float32))
     found = told(effects, contexts_of(KNOCK_OUT, ACTIVATION)).shift(Condition((LAST,), ACTIVATION, None, 1.5))
     np.testing.assert_allclose(found, 1.5 * (u - 0.8 * e[-1]), atol=0.15)
+    # On genes around the latents contexts are chosen for by themselves, and development is no more an effect there.
+    contexts = contexts_of(KNOCK_OUT, ACTIVATION)
+    by_itself, chosen = choose_for_contexts(effects, contexts), choose_regressions(effects, ONE, contexts)
+    assert by_itself == (chosen.contexts, chosen.between)
+    assert chosen.between.unexplained < 0.1
 
 
 def test_of_the_rows_of_an_evaluation_it_is_a_ridge_regression():
@@ -272,3 +284,35 @@ def test_of_the_rows_of_an_evaluation_it_is_a_ridge_regression():
     both = {"nearest": Regressed(effects, better), "ridge": Regressed(effects, worse)}
     assert preferred(both, asked) == "ridge"
     assert preferred(both, Condition((LAST,), OTHER)) == "nearest"
+
+
+NOTHING = Predictor(Regression("none", as_given=True), contexts_of(KNOCK_OUT, ACTIVATION))
+
+
+def test_where_nothing_carries_over_a_combination_is_the_sum_of_members_that_were_measured_here():
+    conditions = [Condition((name,), ACTIVATION) for name in "AB"] + [Condition(("A", "B"), KNOCK_OUT)]
+    measured = MeasuredConditions(conditions, Likeness(between=NOTHING))
+    assert measured.weights(Condition(("A", "B"), ACTIVATION)) == {(0, True): 1.0, (1, True): 1.0}
+    alone = MeasuredConditions([conditions[0], conditions[2]], Likeness(between=NOTHING))
+    assert alone.weights(Condition(("A", "B"), ACTIVATION)) == {}
+
+
+def test_what_was_measured_elsewhere_alone_is_not_taken_for_nothing_by_vectors():
+    """E is told in activation by A alone, as if B and C had not been knocked out."""
+    table = VectorTable(("A", "B", "C", "E"), np.array([[1, 0], [0, 1], [0, 2], [1, 0.1]], np.float32), "a test")
+    vectors = Predictor(Regression("ridge", intercept=True), table)
+    here = [Condition(("A",), ACTIVATION)]
+    elsewhere = [Condition((name,), KNOCK_OUT) for name in "BC"]
+    asked, knowing = Condition(("E",), ACTIVATION), Likeness(perturbations=vectors, between=NOTHING)
+    alone = MeasuredConditions(here, knowing).weights(asked)
+    assert MeasuredConditions([*here, *elsewhere], knowing).weights(asked) == alone != {}
+    assert MeasuredConditions([*elsewhere, Condition(("B", "C"), ACTIVATION)], knowing).weights(asked) == {}
+
+
+def test_what_nothing_is_expected_of_is_borrowed_in_any_combination():
+    """So that counts are brought to what is expected of it, and not left where latents lead them."""
+    conditions = (Condition(("A",), ACTIVATION), Condition(("E",), KNOCK_OUT))
+    effects = MeanEffects(conditions, np.ones((2, F), np.float32), likeness=Likeness(between=NOTHING))
+    borrowed = {names: effects.are_borrowed(Condition(tuple(names), ACTIVATION)) for names in ("A", "E", "AE")}
+    assert borrowed == {"A": False, "E": True, "AE": True}
+    assert not effects.are_borrowed(Condition(("E",), ACTIVATION, 0.0))

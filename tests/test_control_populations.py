@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from gensim.errors import CheckpointError
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.control_populations import ControlPopulations, PopulationMean
+from gensim.perturbations.control_populations import CONTROL_POPULATIONS, ControlPopulations, Population
 from gensim.perturbations.encoder import ConditionEncoder
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.penetrance import ALL_RESPOND
@@ -17,11 +18,15 @@ KEY = {name: Condition((), context).key for name, context in CONTEXTS.items()}
 A_IN = {name: Condition(("A",), context) for name, context in CONTEXTS.items()}
 
 
-def encoded(*parts: np.ndarray) -> np.ndarray:
-    mean = PopulationMean(parts[0].shape[1])
+def population(*parts: np.ndarray) -> Population:
+    of = Population(parts[0].shape[1])
     for part in parts:
-        mean.add(part.astype(np.float32))
-    return mean.encoded()
+        of.add(part.astype(np.float32))
+    return of
+
+
+def encoded(*parts: np.ndarray) -> np.ndarray:
+    return population(*parts).encoded
 
 
 def cells(seed: int, mean: float = 0.0, spread: float = 1.0) -> np.ndarray:
@@ -29,8 +34,9 @@ def cells(seed: int, mean: float = 0.0, spread: float = 1.0) -> np.ndarray:
 
 
 def book(measured: tuple[str, ...], known: tuple[str, ...] = ("B", "T", "NK")) -> Codebook:
-    populations = {KEY[name]: encoded(cells(i, i, 1 + i)) for i, name in enumerate(known)}
     training = [A_IN[name] for name in measured]
+    of_cells = {KEY[name]: population(cells(i, i, 1 + i)) for i, name in enumerate(known)}
+    populations = ControlPopulations.of(of_cells, training)
     effects = MeanEffects(tuple(training), np.zeros((len(training), 3), np.float32))
     return Codebook.fit(
         training, ["cell_type"], [], one_hot_table(["A"]), effects, ALL_RESPOND, populations=populations
@@ -54,7 +60,8 @@ def test_features_are_centred_at_the_measured_contexts_and_have_a_mean_square_of
     found = populations.features([A_IN[name] for name in ("B", "T", "NK")])
     assert found.shape == (3, 3)
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-6)
-    assert np.square(found).mean() == pytest.approx(1, rel=1e-5)
+    # 500 cells of variance 1, 4 and 9 in each latent, whose means are 0, 1 and 2.
+    assert np.square(found).mean() == pytest.approx(2 / 3 / (2 / 3 + 14 / 3 / 500), rel=1e-2)
 
 
 def test_a_context_without_perturbed_cells_does_not_move_the_others():
@@ -88,9 +95,20 @@ def test_what_a_context_is_cannot_be_learned_where_one_alone_was_measured():
 
 def test_contexts_with_equal_control_cells_stay_finite():
     """Two modalities in the same cells."""
-    same = {KEY["B"]: encoded(cells(3)), KEY["T"]: encoded(cells(3))}
-    found = ControlPopulations(same, (KEY["B"], KEY["T"])).features([A_IN["B"], A_IN["T"]])
-    np.testing.assert_allclose(found, 0, atol=1e-6)
+    same = {KEY["B"]: population(np.ones((5, 3))), KEY["T"]: population(np.ones((5, 3)))}
+    found = ControlPopulations.of(same, [A_IN["B"], A_IN["T"]]).features([A_IN["B"], A_IN["T"]])
+    np.testing.assert_array_equal(found, 0)
+
+
+def test_contexts_that_differ_by_errors_alone_are_not_drawn_apart():
+    """The mean of n cells has an error of variance / n; half of what lies between two such means is that of one."""
+    squares = []
+    for seed in range(30):
+        two = {KEY["B"]: population(cells(2 * seed)), KEY["T"]: population(cells(2 * seed + 1))}
+        assert two[KEY["B"]].error == pytest.approx(3 / 500, rel=0.2)
+        found = ControlPopulations.of(two, [A_IN["B"], A_IN["T"]]).features([A_IN["B"], A_IN["T"]])
+        squares.append(np.square(found).mean())
+    assert 0.2 < np.mean(squares) < 0.4
 
 
 def test_the_network_sees_a_far_context_no_larger_than_any():
@@ -113,3 +131,11 @@ def test_populations_survive_a_run_folder(tmp_path):
     assert loaded.populations.measured == codebook.populations.measured
     for name in ("B", "T", "NK"):
         np.testing.assert_array_equal(loaded.encode([A_IN[name]]).population, codebook.encode([A_IN[name]]).population)
+
+
+@pytest.mark.parametrize("file", ["codebook.json", "vectors.npz", CONTROL_POPULATIONS])
+def test_a_run_that_lacks_a_part_of_its_vocabulary_says_so(tmp_path, file):
+    book(("B", "T")).save(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(CheckpointError, match=f"no readable codebook: .*{file}.*; train it again"):
+        Codebook.load(tmp_path)

@@ -62,6 +62,7 @@ def test_there_is_one_form_of_every_condition():
     assert Condition(("B", "A"), X, (3.0, 0.0)) == Condition(("B",), X, 3.0), "a member at dose 0 is not there"
     assert Condition(("C", "B", "A"), X, (3.0, 0.0, 1.0)) == Condition(("A", "C"), X, (1.0, 3.0))
     assert Condition(AB, X, (0.0, 0.0)) == Condition(AB, X, 0.0)
+    assert Condition(AB, X, 1).key == Condition(AB, X, (1, 1)).key
     assert Condition(("A",), X, (2.0,)) == Condition(("A",), X, 2.0)
     assert Condition((), X, ()).key == Condition((), X).key
     assert [Condition(AB, X, dose).doses for dose in (None, 2.0)] == [(None, None), (2.0, 2.0)]
@@ -76,6 +77,7 @@ def test_there_is_one_form_of_every_condition():
         ((math.nan, 1.0), "finite and not negative"),
         ((math.inf, math.inf), "finite and not negative"),
         ((None, 1.0), "finite and not negative"),
+        ([1.0, 10.0], r"dose \[1.0, 10.0\], a list; give one number .* or a tuple"),
     ],
 )
 def test_bad_doses_are_refused(dose, message):

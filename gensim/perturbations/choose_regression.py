@@ -58,13 +58,24 @@ def choose_regressions(
     """
     also = None if judged_also_on is None else judged_also_on.beyond_development()
     effects = effects.beyond_development()
-    of_contexts = None if contexts is None or len(contexts.names) < 2 else over_contexts(effects, contexts, kinds)
+    of_contexts, between = choose_for_contexts(effects, contexts, kinds)
     return Chosen(
         None if perturbations.is_one_hot else over_perturbations(effects, perturbations, kinds, also),
         of_contexts,
         over_doses(effects),
-        None if contexts is None or of_contexts is None else between_contexts(effects, contexts, of_contexts, kinds),
+        between,
     )
+
+
+def choose_for_contexts(
+    effects: MeanEffects, contexts: VectorTable | None, kinds: Sequence[Kind] = KINDS
+) -> tuple[Judged | None, BetweenContexts | None]:
+    """The part of it that is about contexts, see `over_contexts` and `along_with_others`; None where there is one."""
+    if contexts is None or len(contexts.names) < 2:
+        return None, None
+    effects = effects.beyond_development()
+    over = over_contexts(effects, contexts, kinds)
+    return over, along_with_others(effects, contexts, over, kinds)
 
 
 Views = dict[tuple[bool, int | None], Float64Array]
@@ -158,7 +169,7 @@ def over_contexts(effects: MeanEffects, table: VectorTable, kinds: Sequence[Kind
     return _best([_of_contexts(effects, table, _judging(several))], effects, kinds, len(table.parts))
 
 
-def between_contexts(
+def along_with_others(
     effects: MeanEffects, table: VectorTable, instead: Judged, kinds: Sequence[Kind] = KINDS
 ) -> BetweenContexts | None:
     """How effects in contexts go along, where that leaves less unexplained than what the vectors of contexts tell, of
@@ -168,9 +179,11 @@ def between_contexts(
         effects, table: as above. instead: what `over_contexts` chose of them, by which contexts are told that share too
             few. kinds: this is a ridge regression, or none.
     """
+    if "ridge" not in kinds:
+        return None
     several = _in_several_contexts(effects)
     shared = Shared(effects, several)
-    if not shared.names or "ridge" not in kinds:
+    if not shared.names:
         return None
     groups, tried = _judging(several), [regression for regression in candidates_between() if regression.kind in kinds]
     taken = (True,) if effects.plain is None else (True, False)

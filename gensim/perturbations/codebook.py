@@ -71,12 +71,12 @@ class Codebook:
         effects: MeanEffects,
         penetrance: Penetrance,
         likeness: Likeness | None = None,
-        populations: Mapping[str, FloatArray] | None = None,
+        populations: ControlPopulations | None = None,
     ) -> "Codebook":
         """The vocabulary of the perturbed training conditions.
 
         Args:
-            populations: encodings of the contexts' control cells, see `ControlPopulations`.
+            populations: what the control cells of the contexts are like.
 
         Raises:
             DataError: one of their perturbations has no vector.
@@ -86,7 +86,6 @@ class Codebook:
         contexts = tuple(tuple(sorted({context[column] for context in seen})) for column in context_columns)
         doses = [c.dose if isinstance(c.dose, tuple) else (c.dose,) for c in training_conditions]
         times = TimePoints(training_conditions).all
-        measured = sorted({c.control.key for c in training_conditions} & set(populations or {}))
         book = cls(
             tuple(context_columns),
             contexts,
@@ -94,7 +93,7 @@ class Codebook:
             table,
             effects,
             penetrance,
-            populations=ControlPopulations(populations or {}, tuple(measured)),
+            populations=populations or ControlPopulations(),
             half_doses=_half_doses([number for of_one in doses for number in of_one if number]),
             member_doses=any(len(of_one) > 1 for of_one in doses),
             first_and_last_time=(times[0], times[-1]) if times else (),
@@ -228,20 +227,20 @@ class Codebook:
             with np.load(folder / "vectors.npz", allow_pickle=False) as arrays:
                 names = tuple(str(name) for name in arrays["names"])
                 table = VectorTable(names, arrays["vectors"], words["vector_source"], tuple(words["vector_widths"]))
+            book = cls(
+                tuple(words["context_columns"]),
+                tuple(tuple(values) for values in words["contexts"]),
+                tuple(words["batches"]),
+                table,
+                MeanEffects.load(folder / "mean_effects_latent.safetensors"),
+                Penetrance.load(folder / cls.PENETRANCE),
+                populations=ControlPopulations.load(folder),
+                half_doses=tuple(words["half_doses"]),
+                member_doses=words["member_doses"],
+                first_and_last_time=tuple(words["first_and_last_time"]),
+            )
         except (OSError, KeyError, ValueError) as error:
             raise CheckpointError(f"run {str(folder)!r} has no readable codebook: {error}; train it again") from error
-        book = cls(
-            tuple(words["context_columns"]),
-            tuple(tuple(values) for values in words["contexts"]),
-            tuple(words["batches"]),
-            table,
-            MeanEffects.load(folder / "mean_effects_latent.safetensors"),
-            Penetrance.load(folder / cls.PENETRANCE),
-            populations=ControlPopulations.load(folder),
-            half_doses=tuple(words["half_doses"]),
-            member_doses=words["member_doses"],
-            first_and_last_time=tuple(words["first_and_last_time"]),
-        )
         return book.knowing(book.effects, book.told(words["regressions"]))
 
     def told(self, settings: Mapping[str, Mapping[str, Any] | None]) -> Likeness:

@@ -72,10 +72,13 @@ class MeanEffects:
 
     def are_borrowed(self, condition: Condition) -> bool:
         """Whether some of what is expected of `condition` was measured in other contexts, if only that nothing is."""
+        if condition.changes_nothing:
+            return False
         weights = self._measured.weights(condition)
-        if weights:
-            return any(self.conditions[k].context != condition.context for k, _ in weights)
-        return self.are_measured(condition) and not self.are_measured_here(condition)
+        parts = [condition] if self.are_measured(condition) else condition.members
+        return any(self.conditions[k].context != condition.context for k, _ in weights) or any(
+            self.are_measured(part) and not self.are_measured_here(part) for part in parts
+        )
 
     def are_measured(self, condition: Condition) -> bool:
         """Whether these perturbations were measured together, in whatever context, at whatever dose or time; those at

@@ -109,19 +109,19 @@ class MeasuredConditions:
 
         Control has none, nor has dose 0. Conditions with exactly these perturbations come first: in the same context,
         the same dose or between others by the dose response; else those of other contexts, as effects of others go
-        along in these and there, or by the regression over contexts. Else a combination is the sum of its members, and
-        a perturbation that was not measured what the regression makes of those that were, in the same context and at
-        the same dose where they were measured there. One dose of all members tells of another one, but members at doses
-        of their own are another combination: where one of them was not measured alone, it does what it did at other
-        doses. Without a regression, and where a member was not measured alone: all conditions of the context alike, or
-        all there are.
+        along in these and there, or by the regression over contexts. Else, and where nothing carries over from other
+        contexts but its members were measured in this one, a combination is the sum of its members, and a perturbation
+        that was not measured what the regression makes of those that were, in the same context and at the same dose
+        where they were measured there. One dose of all members tells of another one, but members at doses of their own
+        are another combination: where one of them was not measured alone, it does what it did at other doses. Without a
+        regression, and where a member was not measured alone: all conditions of the context alike, or all there are.
         """
         if condition.changes_nothing or not self.conditions:
             return {}
         if condition in self._row:
             return {(self._row[condition], True): 1.0}
         known = self._known(condition)
-        if known is not None:
+        if known or (known is not None and not self._members_here(condition)):
             return known
         at_other_doses = self.like(condition)
         if at_other_doses and any(self._known(member) is None for member in condition.members):
@@ -137,8 +137,15 @@ class MeasuredConditions:
         known, predictor, name = self._known(single), self.likeness.perturbations, single.perturbations[0]
         if known is not None or predictor is None or not self.alone or not predictor.table.has(name):
             return known
-        parts = self._alone_at(single.context, single.dose)
-        return self._predicted(predictor, name, self.alone, parts)
+        # What was measured in other contexts alone, from which nothing carries over, is not known to be nothing here.
+        alone = zip(self.alone, self._alone_at(single.context, single.dose), strict=True)
+        told = {of: part for of, part in alone if part}
+        return self._predicted(predictor, name, tuple(told), list(told.values())) if told else {}
+
+    def _members_here(self, condition: Condition) -> bool:
+        """Whether it is a combination whose members were each measured alone in its context."""
+        by_context = [self._rows.get(together(member), {}) for member in condition.members]
+        return len(by_context) > 1 and all(condition.context in contexts for contexts in by_context)
 
     def _known_alone(self, context: Context, dose: Dose) -> Parts:
         """What is known of every perturbation that was measured alone, in a context at a dose."""

@@ -164,8 +164,3 @@ def one_hot_table(perturbations: Iterable[str]) -> VectorTable:
     """The identity: a vector for each training perturbation, and none for any other; no row where there is none."""
     names = tuple(sorted(set(perturbations)))
     return VectorTable(names, np.eye(len(names), max(1, len(names)), dtype=np.float32), ONE_HOT)
-
-
-def save_vector_table(table: VectorTable, path: Path) -> None:
-    """Write a table as an `.npz` that `read_vector_table` reads."""
-    np.savez(path, names=np.asarray(table.names, dtype=np.str_), vectors=table.vectors)

@@ -10,7 +10,7 @@ from gensim.atomic import write_json
 from gensim.autoencoder.base import Autoencoder, gene_moments, residual
 from gensim.autoencoder.count import CountAutoencoder
 from gensim.data.screen import Screen
-from gensim.perturbations.choose_regression import between_contexts, choose_regressions, over_contexts
+from gensim.perturbations.choose_regression import choose_for_contexts, choose_regressions
 from gensim.perturbations.chosen import Chosen
 from gensim.perturbations.condition_file import save_by_condition
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
@@ -74,8 +74,7 @@ class GenesOfScreen:
             place = OUTSIDE_LATENTS
         around.save(folder / place)
         on_genes.save(folder / IN_GENES)
-        over = None if in_latents.contexts is None else over_contexts(around, self.contexts)
-        between = None if over is None else between_contexts(around, self.contexts, over)
+        over, between = choose_for_contexts(around, self.contexts)
         found = {
             "latents": in_latents,
             "genes": replace(in_latents, contexts=over, between=between),

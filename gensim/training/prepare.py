@@ -23,7 +23,7 @@ from gensim.errors import DataError, listing
 from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
-from gensim.perturbations.control_populations import ControlPopulations, PopulationMean
+from gensim.perturbations.control_populations import ControlPopulations, Population
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
@@ -137,8 +137,8 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
-        populations = _control_populations(latents, screen, rows[Role.TRAIN])
-        contexts = ControlPopulations(populations).table
+        populations = ControlPopulations.of(_control_populations(latents, screen, rows[Role.TRAIN]), training)
+        contexts = populations.table
         vocabulary = (training, config.data.context_columns, batches, vectors)
         judging = in_latents(rows[Role.TRAIN])
         genes = GenesOfScreen(screen, x, autoencoder, vectors, contexts)
@@ -224,16 +224,16 @@ def _refuse_without_controls(screen: Screen, rows: IntArray, training: list[Cond
         )
 
 
-def _control_populations(latents: FloatArray, screen: Screen, rows: IntArray) -> dict[str, FloatArray]:
-    """Encodings of the control cells among `rows`, by the keys of the control conditions."""
-    encoded = {}
+def _control_populations(latents: FloatArray, screen: Screen, rows: IntArray) -> dict[str, Population]:
+    """Of the control cells among `rows`, by the keys of the control conditions."""
+    populations = {}
     for k in np.unique(screen.condition_of[rows]):
         if screen.conditions[k].is_control:
-            of_cells, mean = rows[screen.condition_of[rows] == k], PopulationMean(latents.shape[1])
+            of_cells = rows[screen.condition_of[rows] == k]
+            populations[screen.conditions[k].key] = Population(latents.shape[1])
             for part in blocks(len(of_cells), ROWS_AT_ONCE):
-                mean.add(latents[of_cells[part]])
-            encoded[screen.conditions[k].key] = mean.encoded()
-    return encoded
+                populations[screen.conditions[k].key].add(latents[of_cells[part]])
+    return populations
 
 
 def _index(screen: Screen, split: Split, response: FloatArray) -> CellIndex:

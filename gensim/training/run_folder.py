@@ -27,7 +27,7 @@ from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
@@ -128,11 +128,9 @@ class EffectsOnGenes:
 
     Args:
         folder: where they lie.
-        prepared: of the run, where the vectors of contexts lie.
     """
 
     folder: Path
-    prepared: Path
 
     def around_latents(self, name: str, codebook: Codebook) -> MeanEffects:
         """Those of `OUTSIDE_LATENTS` or `ON_SHARES`, with what tells of other conditions: contexts by a regression that
@@ -212,12 +210,12 @@ class RunFolder:
     @property
     def on_genes(self) -> EffectsOnGenes:
         """What cells are simulated with."""
-        return EffectsOnGenes(self.prepared, self.prepared)
+        return EffectsOnGenes(self.prepared)
 
     @property
     def judging(self) -> EffectsOnGenes:
         """What training cells alone tell, where whole conditions were held back for validation."""
-        return EffectsOnGenes(self.prepared / JUDGING, self.prepared)
+        return EffectsOnGenes(self.prepared / JUDGING)
 
     @property
     def gate(self) -> Path:
