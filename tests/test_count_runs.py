@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -10,8 +11,12 @@ import pandas as pd
 import pytest
 from small_runs import awaken, config, screen
 
+from gensim.build_decoder import build_decoder
 from gensim.cli import main
 from gensim.data.request import request_of
+from gensim.perturbations.measured import Predictor
+from gensim.perturbations.regression import Regression
+from gensim.perturbations.vectors import one_hot_table
 from gensim.simulator import Simulator
 from gensim.training.reconstruction import what_latents_hold
 
@@ -130,6 +135,19 @@ def test_noise_and_library_size_may_change_in_sampling(nb):
     control = ad.read_h5ad(nb / "held_out.h5ad")[carried.obs["source_cell"].astype(str)].X.toarray()
     own, fresh = (np.corrcoef(x.X.ravel(), control.ravel())[0, 1] for x in (carried, sampled))
     assert own > fresh + 0.2
+
+
+def test_library_sizes_do_not_go_along_as_latents_do(nb):
+    """An activation may be the opposite of a knock-out and cost as many counts as that does."""
+    simulator = Simulator.load(nb, "cpu", ["autoencoder.library_size=predicted"])
+    engine, told = simulator.engine, Predictor(Regression("ridge", as_given=True), one_hot_table(["x"]))
+    likeness = replace(engine.codebook.likeness, between=told)
+    codebook = engine.codebook.knowing(engine.codebook.effects, likeness)
+    effects, missing = simulator.run.on_genes, engine.decoder.gene_effects
+    decoder = build_decoder(simulator.config, effects, codebook, engine.autoencoder, missing, 0.0, measures_all=True)
+    assert decoder.gene_effects.likeness.between == told
+    assert decoder.library_effects.likeness.between is None
+    assert decoder.library_effects.likeness.variance == codebook.likeness.variance
 
 
 def test_a_run_that_is_still_training_says_that_genes_are_not_calibrated(nb, tmp_path, caplog):
