@@ -61,8 +61,7 @@ class BetweenContexts:
 
 
 def candidates() -> Iterator[Regression]:
-    """What a choice is made from, of plain effects: none first, for where nothing carries over."""
-    yield Regression("none", as_given=True)
+    """What a choice is made from, of plain effects."""
     yield from (Regression("ridge", noise=noise, as_given=True) for noise in reversed(NOISE))
 
 

@@ -39,6 +39,8 @@ MOST_PERTURBATIONS = 2000
 MOST_SETTINGS = 64
 MOST_WORK = 1e8
 """Settings times the cube of the number of names."""
+SURELY = 2.0
+"""Standard errors by which something has to carry over between contexts, to be expected in another one."""
 
 
 def choose_regressions(
@@ -175,9 +177,12 @@ def along_with_others(
     """How effects in contexts go along, where that leaves less unexplained than what the vectors of contexts tell, of
     the same effects left out and counted alike; None where it does not, or contexts share too few perturbations.
 
+    Nothing carries over where the better of both is not surely better than no effect, by `SURELY` standard errors over
+    perturbations: the best of many settings explains a little of noise too.
+
     Args:
         effects, table: as above. instead: what `over_contexts` chose of them, by which contexts are told that share too
-            few. kinds: this is a ridge regression, or none.
+            few. kinds: this is a ridge regression; without none among them, no effect is no choice.
     """
     if "ridge" not in kinds:
         return None
@@ -185,23 +190,31 @@ def along_with_others(
     shared = Shared(effects, several)
     if not shared.names:
         return None
-    groups, tried = _judging(several), [regression for regression in candidates_between() if regression.kind in kinds]
+    groups, tried = _judging(several), list(candidates_between())
     taken = (True,) if effects.plain is None else (True, False)
     settings = _of_contexts(effects, table, groups)
-    errors, errors_instead = np.zeros((len(tried), len(taken))), 0.0
-    for group, setting in zip(groups, settings, strict=True):
+    # By setting: the squared length that each candidate explains, and what the vectors of contexts explain.
+    explained, by_vectors = np.zeros((len(tried), len(taken), len(groups))), np.zeros(len(groups))
+    for k, (group, setting) in enumerate(zip(groups, settings, strict=True)):
         else_told = _told_instead(setting, instead.regression, table, sorted(group))
-        errors_instead += float(setting.counts @ else_told) + setting.size
+        by_vectors[k] = -setting.counts @ else_told
         told, weights = shared.left_out_weights(tried, group, sorted(group), setting.v)
         for i, w in enumerate(weights):
             for j, shrunk in enumerate(taken):
-                errors[i, j] += setting.counts @ np.where(told, setting.errors(w, shrunk), else_told) + setting.size
-    i, j = divmod(int(errors.argmin()), len(taken))
-    if errors[i, j] >= errors_instead:
-        return None
-    unexplained = float(errors[i, j]) / sum(setting.size for setting in settings)
+                explained[i, j, k] = -setting.counts @ np.where(told, setting.errors(w, shrunk), else_told)
+    i, j = divmod(int(explained.sum(axis=2).argmax()), len(taken))
+    is_better = bool(explained[i, j].sum() > by_vectors.sum())
     places = dict(zip(shared.names, map(tuple, shared.places().tolist()), strict=True))
-    return BetweenContexts(replace(tried[i], shrunk=taken[j]), unexplained, places)
+    if "none" in kinds and not _is_sure(explained[i, j] if is_better else by_vectors):
+        return BetweenContexts(Regression("none", shrunk=True, as_given=True), 1.0, places)
+    unexplained = 1 - float(explained[i, j].sum()) / sum(setting.size for setting in settings)
+    return BetweenContexts(replace(tried[i], shrunk=taken[j]), unexplained, places) if is_better else None
+
+
+def _is_sure(gains: Float64Array) -> bool:
+    """Whether the sum of (n,) gains is surely above 0."""
+    spread = float(gains.std(ddof=1)) if len(gains) > 1 else 0.0
+    return bool(gains.sum() > SURELY * len(gains) ** 0.5 * spread)
 
 
 def _told_instead(setting: _Setting, regression: Regression, table: VectorTable, names: Sequence[str]) -> Float64Array:
