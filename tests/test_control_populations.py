@@ -75,6 +75,8 @@ def test_contexts_without_names_are_told_apart_by_their_control_cells():
     codebook = book(("B", "T"), known=("B", "T", "NK", "DC"))
     batch = codebook.encode([A_IN["NK"], A_IN["DC"]])
     assert batch.contexts.tolist() == [[0], [0]]
+    each = [codebook.populations.features([A_IN[name]])[0] for name in ("NK", "DC")]
+    np.testing.assert_array_equal(batch.population, np.stack(each))
     assert not torch.allclose(features(codebook, "NK"), features(codebook, "DC"))
 
 
