@@ -181,6 +181,18 @@ def test_every_file_of_the_report_says_how_far_conditions_are_from_what_was_meas
     assert "<dt>novelty</dt>" in page
 
 
+def test_what_contexts_are_like_is_of_their_training_controls_alone(without_c):
+    run = RunFolder(without_c / "run")
+    index, latents = CellIndex.load(run.prepared / "cells.safetensors"), np.load(run.prepared / "latents.npy")
+    populations = Codebook.load(run.prepared).populations
+    assert populations.measured == tuple(sorted(populations.encoded))
+    for k in index.controls:
+        of_context = index.condition_of == k
+        training = latents[of_context & (index.role == Role.TRAIN)].mean(axis=0)
+        np.testing.assert_allclose(populations.encoded[index.conditions[k].key], training, rtol=1e-4, atol=1e-5)
+        assert np.abs(latents[of_context].mean(axis=0) - training).max() > 1e-3, "held-out cells would tell"
+
+
 def test_a_context_that_the_run_does_not_know_is_simulated_from_its_controls(without_c):
     """New control cells that look like those of y: the context is none of the run's, and borrows from those like it."""
     simulator = Simulator.load(without_c / "run", "cpu")
