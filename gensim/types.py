@@ -90,6 +90,11 @@ class Condition:
         return [replace(self, perturbations=(name,), dose=dose) for name, dose in members]
 
     @property
+    def in_any_context(self) -> Condition:
+        """The same perturbations, dose and time."""
+        return replace(self, context=())
+
+    @property
     def control(self) -> Condition:
         """The control condition of the same context."""
         return Condition((), self.context)

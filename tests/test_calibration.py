@@ -205,3 +205,46 @@ def test_a_later_time_is_reached_from_the_cells_of_the_time_before():
     np.testing.assert_allclose(effects.shift(late)[30], np.log(3), rtol=0.1)
     assert np.abs(np.delete(effects.shift(late), 30)).max() < 0.05
     assert np.abs(effects.shift(early)).max() < 0.05
+
+
+def test_contexts_tell_each_other_of_effects_that_few_cells_show():
+    """Four genes have 40 % more by A in both cell types, of which there are 60 cells each; B does nothing."""
+    rng, n, n_controls = np.random.default_rng(3), 60, 600
+    t, b = (("cell_type", "T"),), (("cell_type", "B"),)
+    conditions = (Condition((), t), Condition(("A",), t), Condition(("B",), t), Condition(("A",), b), Condition((), b))
+    condition_of = np.repeat(np.arange(5), [n_controls, n, n, n, n_controls])
+    rows, sizes = np.arange(len(condition_of)), np.full(len(condition_of), 10_000, np.float32)
+    z = np.zeros((len(rows), LATENTS), np.float32)
+    with torch.no_grad():
+        mu = autoencoder().distribution(torch.from_numpy(z), torch.from_numpy(sizes)[:, None]).mean.double().numpy()
+    planted = np.log(1.4) * (np.arange(GENES) >= GENES - 4)
+    mu[np.isin(condition_of, [1, 3])] *= np.exp(planted)
+    counts = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, size=mu.shape) * mu / 2.0).astype(np.float32))
+
+    def found(kept):
+        """Of the screen that has these conditions alone."""
+        of_kept = tuple(conditions[k] for k in kept)
+        cells_of = np.concatenate([rows[condition_of == k] for k in kept])
+        code = np.repeat(np.arange(len(kept)), [(condition_of == k).sum() for k in kept])
+        there, n_there = np.arange(len(cells_of)), len(cells_of)
+        observed = observe_shares(counts[cells_of], sizes[cells_of], code, of_kept, there)
+        cells = CellIndex(0 * there, code, 0 * there, sizes[cells_of], np.ones(n_there, np.float32), of_kept, ())
+        perturbed = [c for c in of_kept if not c.is_control]
+        nothing = MeanEffects(tuple(perturbed), np.zeros((len(perturbed), LATENTS), np.float32))
+        codebook = Codebook.fit(perturbed, ["cell_type"], [], one_hot_table(["A", "B"]), nothing, ALL_RESPOND)
+        codes = codebook.batch_codes([""] * n_there)
+        simulation = Validation([], torch.from_numpy(z[cells_of]), codebook.encode(of_kept), codes, Euler(1), seed=0)
+        source_of = cells.source_of(codebook.effects.times)
+        return calibrate(Stay(), autoencoder(), simulation, cells, source_of, there, observed)
+
+    together, in_t, in_b = found([0, 1, 2, 3, 4]), found([0, 1, 2]), found([3, 4])
+    a_in_t, nothing, a_in_b = conditions[1:4]
+    assert together.conditions == (a_in_t, nothing, a_in_b)
+
+    def error(effects, condition):
+        return np.square(effects.shift(condition) - planted).mean()
+
+    alone = error(in_t, a_in_t) + error(in_b, a_in_b)
+    assert error(together, a_in_t) + error(together, a_in_b) < 0.7 * alone
+    # Another perturbation is shrunk by itself, as if there were no other context.
+    np.testing.assert_allclose(together.shift(nothing), in_t.shift(nothing), atol=1e-6)

@@ -114,3 +114,16 @@ def test_effects_are_differences_from_the_controls_of_the_context():
     np.testing.assert_allclose(effects.variance, noise / np.log(2) ** 2, rtol=0.2)
     assert effects.noise is not None
     np.testing.assert_allclose(effects.noise[0], [(1 / (1000 * mu[k])).sum() for k in (1000, 0)], rtol=0.2)
+
+
+def test_the_same_in_every_context_is_at_the_same_dose():
+    t, b = (("cell_type", "T"),), (("cell_type", "B"),)
+    conditions = (
+        Condition((), t), Condition((), b), Condition(("A",), t, 1.0), Condition(("A",), b, 10.0),
+        Condition(("A",), b, 1.0), Condition(("A", "B"), b, 1.0), Condition(("A",), t, 1.0, 6.0),
+    )  # fmt: skip
+    observed = ObservedShares(conditions, np.ones(7, np.int64), np.zeros((7, 3)), np.ones((7, 3)))
+    assert observed.in_every_context(conditions[4]) == [conditions[2], conditions[4]]
+    assert observed.in_every_context(Condition(("A",), (("cell_type", "NK"),), 10.0)) == [conditions[3]]
+    assert observed.in_every_context(conditions[0]) == list(conditions[:2])
+    assert observed.in_every_context(Condition(("C",), t)) == []

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 from scipy.special import softmax
+from scipy.stats import multivariate_normal
 
-from gensim.perturbations.shrinkage import NULL_WEIGHT, WIDTHS, shrink_each, steadied
+from gensim.perturbations.shrinkage import ALIKE, NULL_WEIGHT, WIDTHS, shrink_each, shrink_over_contexts, steadied
 
 
 def measured(n_genes: int, seed: int, moved: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,3 +113,77 @@ def test_few_cells_that_agree_by_chance_invent_no_effects(n):
     assert np.sqrt((effects**2).mean()) < 0.03
     if n == 2:
         assert np.sqrt((shrink_each(d, own + of_controls) ** 2).mean()) > 0.1, "two cells alone are fooled"
+
+
+def in_contexts(seed: int, correlation: float, moved: float = 0.1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Effects on 600 genes in three contexts, measured about as surely as they are large, with these correlations."""
+    rng = np.random.default_rng(seed)
+    covariance = correlation * np.ones((3, 3)) + (1 - correlation) * np.eye(3)
+    effect = rng.multivariate_normal(np.zeros(3), covariance, 600).T * (rng.random(600) < moved)
+    variance = 10 ** rng.uniform(-1.5, 0.3, (3, 600))
+    return effect, effect + np.sqrt(variance) * rng.normal(size=effect.shape), variance
+
+
+def test_weights_over_contexts_are_the_likeliest_and_means_those_of_dense_gaussians():
+    """Against a general optimiser of the penalised likelihood, with every covariance written out."""
+    _, d, variance = (a[:, :40] for a in in_contexts(0, 0.8, moved=0.3))
+    covariances = [np.zeros((3, 3))] + [
+        width**2 * base
+        for width in WIDTHS[1:]
+        for base in [
+            *(rho * np.ones((3, 3)) + (1 - rho) * np.eye(3) for rho in (0.0, *ALIKE)),
+            *(np.diag(one) for one in np.eye(3)),
+        ]
+    ]
+    noise = [np.diag(of_gene) for of_gene in variance.T]
+    density = np.array(
+        [[multivariate_normal.pdf(x, cov=c + v) for c in covariances] for x, v in zip(d.T, noise, strict=True)]
+    )
+    mean = np.array([[c @ np.linalg.solve(c + v, x) for c in covariances] for x, v in zip(d.T, noise, strict=True)])
+
+    def loss(logits):
+        pi = softmax(logits)
+        return -np.log(density @ pi).sum() - NULL_WEIGHT * np.log(pi[0])
+
+    pi = softmax(optimize.minimize(loss, np.zeros(len(covariances)), options={"maxiter": 2000, "gtol": 1e-6}).x)
+    member = pi * density
+    member /= member.sum(axis=1, keepdims=True)
+    expected = np.einsum("gk,gkc->cg", member, mean)
+    assert np.abs(expected).max() > 0.5
+    np.testing.assert_allclose(shrink_over_contexts(d, variance), expected, atol=0.02)
+
+
+@pytest.mark.parametrize(("correlation", "gain"), [(1.0, 0.6), (0.8, 0.75), (0.0, 1.0), (-0.4, 1.0)])
+def test_contexts_help_each_other_as_far_as_they_are_alike(correlation, gain):
+    """Error of the effects, relative to shrinkage of each context by itself, over eight planted screens."""
+    together, apart = [], []
+    for seed in range(8):
+        effect, d, variance = in_contexts(seed, correlation)
+        alone = np.stack([shrink_each(*of_context) for of_context in zip(d, variance, strict=True)])
+        together.append(((shrink_over_contexts(d, variance) - effect) ** 2).mean())
+        apart.append(((alone - effect) ** 2).mean())
+    # Even where effects are not alike, a gene that moves in one context moves in the others.
+    assert np.mean(together) < gain * np.mean(apart)
+
+
+def test_genes_that_move_in_one_context_alone_lose_little_by_the_others():
+    effect, d, variance = in_contexts(1, 0.0)
+    alone = effect * (np.arange(3) == 0)[:, None]
+    d = d - effect + alone
+    apart = np.stack([shrink_each(*of_context) for of_context in zip(d, variance, strict=True)])
+    error = ((shrink_over_contexts(d, variance) - alone) ** 2).mean()
+    assert error < 1.1 * ((apart - alone) ** 2).mean()
+
+
+def test_the_order_of_contexts_does_not_matter():
+    _, d, variance = in_contexts(2, 0.8)
+    backwards = shrink_over_contexts(d[::-1], variance[::-1])[::-1]
+    np.testing.assert_allclose(shrink_over_contexts(d, variance), backwards, rtol=1e-9)
+
+
+def test_a_context_that_was_hardly_measured_is_told_by_the_others():
+    effect, d, variance = in_contexts(3, 1.0)
+    d[0], variance[0], variance[1:] = 0.0, 1e6, 1e-3
+    d[1:] = effect[1:]
+    moved = np.abs(effect[0]) > 0.5
+    np.testing.assert_allclose(shrink_over_contexts(d, variance)[0, moved], effect[0, moved], rtol=0.1)

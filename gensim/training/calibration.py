@@ -1,5 +1,7 @@
 """Effects on single genes that a trained transport and its latents miss, measured on training cells."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,7 @@ from gensim.autoencoder.count import CountAutoencoder
 from gensim.autoencoder.shares import SimulatedShares, log_decoded_share
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
-from gensim.perturbations.shrinkage import shrink_each
+from gensim.perturbations.shrinkage import shrink_over_contexts
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation, ValidationTask, batches_of
 from gensim.transport.base import Transport
@@ -30,11 +32,12 @@ def calibrate(
 ) -> MeanEffects:
     """What every training condition does to the logarithm of every gene's share beyond what the model says.
 
-        d = [log observed_k - log simulated_k] - [log observed_c - log decoded_c],    shrunk per condition
+        d = [log observed_k - log simulated_k] - [log observed_c - log decoded_c]
 
     with shares of all counts, k the condition and c its controls, from up to 1,024 source cells (training controls, or
     cells of the same condition at the time before) moved by the trained transport. A cell that is not moved keeps its
-    counts, so what the decoder misses of controls cancels.
+    counts, so what the decoder misses of controls cancels. It is shrunk gene by gene, together with that of the same
+    perturbation in other contexts.
 
     Where some cells do not respond, others get what makes the shares of all together right (`SimulatedShares`).
 
@@ -58,9 +61,14 @@ def calibrate(
         for k, condition in enumerate(cells.conditions)
         if not condition.is_control and condition in observed and condition.control in observed
     ]
-    delta: list[FloatArray] = []
+    alike: dict[Condition, list[ValidationTask]] = {}
+    for task in tasks:
+        alike.setdefault(cells.conditions[task.condition].in_any_context, []).append(task)
+    complete = {together[-1].condition for together in alike.values()}
+    delta: dict[int, FloatArray] = {}
+    waiting: dict[int, _Missed] = {}
     decoded: dict[Condition, Float64Array] = {}
-    for batch in batches_of(tasks):
+    for batch in batches_of([task for together in alike.values() for task in together]):
         for task, z_1 in zip(batch, simulation.simulated(transport, batch), strict=True):
             condition = cells.conditions[task.condition]
             sizes = cells.library_size[task.sources]
@@ -69,11 +77,13 @@ def calibrate(
                 sizes_there = cells.library_size[known]
                 decoded[condition.control] = log_decoded_share(autoencoder, latents[known], sizes_there)
             simulated = SimulatedShares.of(autoencoder, z_1, sizes, simulation.response(task))
-            effect = _effect(condition, observed, simulated.logarithm, decoded[condition.control])
-            delta.append(simulated.over_all_cells(effect).astype(np.float32))
-    conditions = tuple(cells.conditions[task.condition] for task in tasks)
-    n_genes = observed.log_share.shape[1]
-    return MeanEffects(conditions, np.stack(delta) if delta else np.zeros((0, n_genes), dtype=np.float32))
+            waiting[task.condition] = _Missed.of(condition, observed, simulated, decoded[condition.control])
+            if task.condition in complete:
+                delta.update(zip(waiting, _effects(list(waiting.values())), strict=True))
+                waiting.clear()
+    shape = (len(tasks), observed.log_share.shape[1])
+    of_tasks = np.reshape([delta[task.condition] for task in tasks], shape).astype(np.float32)
+    return MeanEffects(tuple(cells.conditions[task.condition] for task in tasks), of_tasks)
 
 
 def _enough(rows: IntArray) -> IntArray:
@@ -81,9 +91,23 @@ def _enough(rows: IntArray) -> IntArray:
     return np.resize(rows, max(len(rows), FEWEST_CELLS)) if len(rows) else rows
 
 
-def _effect(
-    condition: Condition, observed: ObservedShares, log_simulated: Float64Array, log_control: Float64Array
-) -> Float64Array:
-    treated, control = observed.of(condition), observed.of(condition.control)
-    d = (treated.log_share - log_simulated) - (control.log_share - log_control)
-    return shrink_each(d, observed.variance_of_effect(condition))
+class _Missed(NamedTuple):
+    """(G,) what simulated cells of a condition miss of the logarithms of shares, and its variance."""
+
+    simulated: SimulatedShares
+    d: Float64Array
+    variance: Float64Array
+
+    @classmethod
+    def of(
+        cls, condition: Condition, observed: ObservedShares, simulated: SimulatedShares, log_control: Float64Array
+    ) -> "_Missed":
+        treated, control = observed.of(condition), observed.of(condition.control)
+        d = (treated.log_share - simulated.logarithm) - (control.log_share - log_control)
+        return cls(simulated, d, observed.variance_of_effect(condition))
+
+
+def _effects(alike: list[_Missed]) -> list[FloatArray]:
+    """Of one perturbation in every context, the means over cells."""
+    shrunk = shrink_over_contexts(np.stack([of.d for of in alike]), np.stack([of.variance for of in alike]))
+    return [of.simulated.over_all_cells(e).astype(np.float32) for of, e in zip(alike, shrunk, strict=True)]
