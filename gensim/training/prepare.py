@@ -12,6 +12,7 @@ from scipy import sparse
 from gensim.atomic import atomic_path, require_space, write_json
 from gensim.autoencoder.base import Autoencoder, ObservedCells, encode_cells, reconstruction_error
 from gensim.autoencoder.count import CountAutoencoder, active_units
+from gensim.autoencoder.genes import GeneSpace
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
@@ -24,14 +25,14 @@ from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.control_populations import ControlPopulations, Population
-from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
-from gensim.perturbations.shrinkage import shrink_together
 from gensim.perturbations.time_points import TimePoints
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
+from gensim.training.effects_in_latents import effects_in_gene_space, effects_in_latents
 from gensim.training.effects_on_genes import GenesOfScreen
 from gensim.training.own_effects import OwnEffects
 from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
@@ -131,9 +132,12 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
                 return Responders(ALL_RESPOND, np.ones(len(latents), np.float32), cells)
             return fit_penetrance(lambda of: latents[of], screen.condition_of, screen.conditions, cells)
 
+        axes = _principal_components(autoencoder, x_train)
+
         def in_latents(cells: IntArray) -> MeanEffects:
-            of_screen = screen.condition_of, screen.conditions, cells
-            return fit_mean_effects(lambda of: latents[of], *of_screen, shrink=shrink_together)
+            if isinstance(autoencoder, GeneSpace):
+                return effects_in_gene_space(latents, screen, cells, x, autoencoder, axes)
+            return effects_in_latents(latents, screen, cells)
 
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
@@ -165,7 +169,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         for where, found in regressions.items() if config.anchor != "none" else []:
             for line in found.in_words():
                 log.info("%s: %s", where, line)
-        decoded = {"pca": decode_logs(_principal_components(autoencoder, x_train))}
+        decoded = {"pca": decode_logs(axes)}
         if isinstance(autoencoder, CountAutoencoder):
             shares = ObservedShares.load(folder / OBSERVED_SHARES)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)

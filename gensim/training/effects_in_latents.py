@@ -1,0 +1,49 @@
+"""Mean effects on what the transport moves."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from gensim.autoencoder.base import residual
+from gensim.autoencoder.genes import GeneSpace
+from gensim.autoencoder.pca import PCAAutoencoder
+from gensim.data.screen import Screen
+from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
+from gensim.perturbations.shrinkage import shrink_each, shrink_together
+from gensim.types import FloatArray, IntArray
+
+
+def effects_in_latents(latents: FloatArray, screen: Screen, cells: IntArray) -> MeanEffects:
+    """Of the conditions that have cells and control cells among the rows `cells`, shrunk as a whole.
+
+    Args:
+        latents: (N, D) of all cells of the screen.
+    """
+    of_screen = screen.condition_of, screen.conditions, cells
+    return fit_mean_effects(lambda of: latents[of], *of_screen, shrink=shrink_together)
+
+
+def effects_in_gene_space(
+    latents: FloatArray, screen: Screen, cells: IntArray, x: sparse.csr_matrix, space: GeneSpace, axes: PCAAutoencoder
+) -> MeanEffects:
+    """The same where latents are genes: shrunk as a whole along principal axes, and gene by gene around them.
+
+    An effect on a few of thousands of genes is less than the noise of all of them together, which would make it 0.
+
+    Args:
+        x: (N, G) log1p CP10k of the screen. axes: fitted on training cells.
+    """
+    of_screen = screen.condition_of, screen.conditions, cells
+    measured = effects_in_latents(latents, screen, cells)
+    along = fit_mean_effects(lambda of: _encoded(axes, x[of]), *of_screen, shrink=shrink_together)
+    around = fit_mean_effects(lambda of: residual(axes, x[of]), *of_screen, shrink=shrink_each)
+    on_axes = along.delta @ axes.components.cpu().numpy() * float(axes.scale)
+    return replace(measured, delta=((on_axes + around.delta) / float(space.scale)).astype(np.float32))
+
+
+@torch.no_grad()
+def _encoded(axes: PCAAutoencoder, x: sparse.csr_matrix) -> FloatArray:
+    encoded: FloatArray = axes.encode(torch.from_numpy(x.toarray()).to(axes.device)).cpu().numpy()
+    return encoded
