@@ -17,7 +17,7 @@ from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
 from gensim.training.calibration import FEWEST_CELLS, _enough, calibrate
 from gensim.training.run_folder import CellIndex
-from gensim.training.validation import Validation
+from gensim.training.validation import CELLS_PER_BATCH, Validation
 from gensim.transport.base import Transport
 from gensim.types import Condition, Dynamics
 
@@ -207,44 +207,86 @@ def test_a_later_time_is_reached_from_the_cells_of_the_time_before():
     assert np.abs(effects.shift(early)).max() < 0.05
 
 
-def test_contexts_tell_each_other_of_effects_that_few_cells_show():
-    """Four genes have 40 % more by A in both cell types, of which there are 60 cells each; B does nothing."""
-    rng, n, n_controls = np.random.default_rng(3), 60, 600
-    t, b = (("cell_type", "T"),), (("cell_type", "B"),)
-    conditions = (Condition((), t), Condition(("A",), t), Condition(("B",), t), Condition(("A",), b), Condition((), b))
-    condition_of = np.repeat(np.arange(5), [n_controls, n, n, n, n_controls])
-    rows, sizes = np.arange(len(condition_of)), np.full(len(condition_of), 10_000, np.float32)
-    z = np.zeros((len(rows), LATENTS), np.float32)
+def of_screen(
+    conditions, condition_of, counts, sizes, z, transport, penetrance=ALL_RESPOND, kept: list[int] | None = None
+) -> MeanEffects:
+    """What is found missing in a screen of all these cells, or of those of the conditions `kept` alone."""
+    kept = list(range(len(conditions))) if kept is None else kept
+    chosen = np.flatnonzero(np.isin(condition_of, kept))
+    of_kept = tuple(conditions[k] for k in kept)
+    code, there = np.searchsorted(kept, condition_of[chosen]), np.arange(len(chosen))
+    observed = observe_shares(counts[chosen], sizes[chosen], code, of_kept, there)
+    cells = CellIndex(0 * there, code, 0 * there, sizes[chosen], np.ones(len(chosen), np.float32), of_kept, ())
+    perturbed = tuple(c for c in of_kept if not c.is_control)
+    nothing = MeanEffects(perturbed, np.zeros((len(perturbed), LATENTS), np.float32))
+    names = sorted({name for c in perturbed for name in c.perturbations})
+    codebook = Codebook.fit(perturbed, ["cell_type"], [], one_hot_table(names), nothing, penetrance)
+    codes = codebook.batch_codes([""] * len(chosen))
+    simulation = Validation([], torch.from_numpy(z[chosen]), codebook.encode(of_kept), codes, Euler(1), seed=0)
+    source_of = cells.source_of(codebook.effects.times)
+    return calibrate(transport, autoencoder(), simulation, cells, source_of, there, observed)
+
+
+def expected_counts(z, sizes):
     with torch.no_grad():
-        mu = autoencoder().distribution(torch.from_numpy(z), torch.from_numpy(sizes)[:, None]).mean.double().numpy()
+        distribution = autoencoder().distribution(torch.from_numpy(z), torch.from_numpy(sizes)[:, None])
+    return distribution.mean.double().numpy()
+
+
+def test_contexts_tell_each_other_of_effects_that_few_cells_show():
+    """Four genes have 40 % more by A in both cell types, 60 cells each; B does nothing, nor does A at another dose."""
+    n, n_controls = 60, 600
+    t, b = (("cell_type", "T"),), (("cell_type", "B"),)
+    conditions = (
+        Condition((), t), Condition(("A",), t, 1.0), Condition(("B",), t), Condition(("A",), t, 10.0),
+        Condition(("A",), b, 1.0), Condition((), b),
+    )  # fmt: skip
+    a_in_t, *others, a_in_b = conditions[1:5]
+    condition_of = np.repeat(np.arange(6), [n_controls, n, n, n, n, n_controls])
+    sizes = np.full(len(condition_of), 10_000, np.float32)
+    z = np.zeros((len(condition_of), LATENTS), np.float32)
+    mu = expected_counts(z, sizes)
     planted = np.log(1.4) * (np.arange(GENES) >= GENES - 4)
-    mu[np.isin(condition_of, [1, 3])] *= np.exp(planted)
-    counts = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, size=mu.shape) * mu / 2.0).astype(np.float32))
+    mu[np.isin(condition_of, [1, 4])] *= np.exp(planted)
+    errors = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        counts = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, size=mu.shape) * mu / 2.0).astype(np.float32))
+        screen = conditions, condition_of, counts, sizes, z, Stay()
+        together = of_screen(*screen)
+        in_t, in_b = (of_screen(*screen, kept=kept) for kept in ([0, 1, 2, 3], [4, 5]))
+        assert together.conditions == (a_in_t, *others, a_in_b)
+        pairs = [(together, a_in_t), (together, a_in_b), (in_t, a_in_t), (in_b, a_in_b)]
+        errors.append([np.square(effects.shift(condition) - planted).mean() for effects, condition in pairs])
+        # Another perturbation, or dose, is shrunk by itself, as if there were no other context.
+        for other in others:
+            np.testing.assert_allclose(together.shift(other), in_t.shift(other), atol=1e-6)
+    of_t, of_b, of_t_alone, of_b_alone = np.mean(errors, axis=0)
+    assert of_t + of_b < 0.8 * (of_t_alone + of_b_alone)
 
-    def found(kept):
-        """Of the screen that has these conditions alone."""
-        of_kept = tuple(conditions[k] for k in kept)
-        cells_of = np.concatenate([rows[condition_of == k] for k in kept])
-        code = np.repeat(np.arange(len(kept)), [(condition_of == k).sum() for k in kept])
-        there, n_there = np.arange(len(cells_of)), len(cells_of)
-        observed = observe_shares(counts[cells_of], sizes[cells_of], code, of_kept, there)
-        cells = CellIndex(0 * there, code, 0 * there, sizes[cells_of], np.ones(n_there, np.float32), of_kept, ())
-        perturbed = [c for c in of_kept if not c.is_control]
-        nothing = MeanEffects(tuple(perturbed), np.zeros((len(perturbed), LATENTS), np.float32))
-        codebook = Codebook.fit(perturbed, ["cell_type"], [], one_hot_table(["A", "B"]), nothing, ALL_RESPOND)
-        codes = codebook.batch_codes([""] * n_there)
-        simulation = Validation([], torch.from_numpy(z[cells_of]), codebook.encode(of_kept), codes, Euler(1), seed=0)
-        source_of = cells.source_of(codebook.effects.times)
-        return calibrate(Stay(), autoencoder(), simulation, cells, source_of, there, observed)
 
-    together, in_t, in_b = found([0, 1, 2, 3, 4]), found([0, 1, 2]), found([3, 4])
-    a_in_t, nothing, a_in_b = conditions[1:4]
-    assert together.conditions == (a_in_t, nothing, a_in_b)
-
-    def error(effects, condition):
-        return np.square(effects.shift(condition) - planted).mean()
-
-    alone = error(in_t, a_in_t) + error(in_b, a_in_b)
-    assert error(together, a_in_t) + error(together, a_in_b) < 0.7 * alone
-    # Another perturbation is shrunk by itself, as if there were no other context.
-    np.testing.assert_allclose(together.shift(nothing), in_t.shift(nothing), atol=1e-6)
+def test_contexts_keep_their_own_effects_controls_and_responders():
+    """Three contexts at two doses, with more source cells than are simulated at once."""
+    contexts, n, n_controls = [(("cell_type", name),) for name in ("T", "B", "NK")], 200, 1100
+    conditions, planted, centre, share = [], [], [], []
+    for at, context in enumerate(contexts):
+        conditions += [Condition((), context), Condition(("A",), context, 1.0), Condition(("A",), context, 10.0)]
+        gene = np.arange(GENES)
+        planted += [0.0 * gene, (0.4 + 0.2 * at) * (gene == 30 + at), -(0.4 + 0.2 * at) * (gene == 36 - at)]
+        centre += [[0.8 * at, -0.5 * at]] * 3
+        share += [1.0, 0.5 if context == contexts[1] else 1.0, 1.0]
+    condition_of = np.repeat(np.arange(9), [n_controls, n, n] * 3)
+    sizes = np.full(len(condition_of), 10_000, np.float32)
+    z = np.array(centre, np.float32)[condition_of]
+    mu = expected_counts(z, sizes)
+    responds = np.arange(len(condition_of)) % 100 < 100 * np.array(share)[condition_of]
+    mu *= np.exp(np.array(planted)[condition_of] * responds[:, None])
+    perturbed = [k for k, condition in enumerate(conditions) if not condition.is_control]
+    penetrance = Penetrance(tuple(conditions[k] for k in perturbed), np.array(share, np.float32)[perturbed])
+    # Exact means in every cell: what is found is then no matter of chance.
+    counts = sparse.csr_matrix(mu.astype(np.float32))
+    effects = of_screen(tuple(conditions), condition_of, counts, sizes, z, Stay(), penetrance)
+    assert CELLS_PER_BATCH < 6 * 1024
+    for condition, effect, p in zip(conditions, planted, share, strict=True):
+        # Effects are means over all cells, shrunk a little.
+        np.testing.assert_allclose(effects.shift(condition) / p, effect, atol=0.06)

@@ -121,9 +121,12 @@ def test_the_same_in_every_context_is_at_the_same_dose():
     conditions = (
         Condition((), t), Condition((), b), Condition(("A",), t, 1.0), Condition(("A",), b, 10.0),
         Condition(("A",), b, 1.0), Condition(("A", "B"), b, 1.0), Condition(("A",), t, 1.0, 6.0),
+        Condition(("A",), (("cell_type", "NK"),), 1.0),
     )  # fmt: skip
-    observed = ObservedShares(conditions, np.ones(7, np.int64), np.zeros((7, 3)), np.ones((7, 3)))
-    assert observed.in_every_context(conditions[4]) == [conditions[2], conditions[4]]
-    assert observed.in_every_context(Condition(("A",), (("cell_type", "NK"),), 10.0)) == [conditions[3]]
-    assert observed.in_every_context(conditions[0]) == list(conditions[:2])
-    assert observed.in_every_context(Condition(("C",), t)) == []
+    observed = ObservedShares(conditions, np.ones(8, np.int64), np.zeros((8, 3)), np.ones((8, 3)))
+    assert observed.in_every_context(conditions[4]) == (conditions[2], conditions[4])
+    assert observed.in_every_context(conditions[3]) == (conditions[3],)
+    assert observed.in_every_context(conditions[6]) == (conditions[6],)
+    # Controls are no perturbation, and a context without them steadies no variances.
+    assert observed.in_every_context(conditions[0]) == (conditions[0],)
+    assert observed.in_every_context(conditions[7]) == (conditions[7],)

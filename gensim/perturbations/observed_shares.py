@@ -57,14 +57,15 @@ class ObservedShares:
     log_share: Float64Array
     variance: Float64Array
     _row: dict[Condition, int] = field(init=False, repr=False, compare=False)
-    _alike: dict[Condition, list[Condition]] = field(init=False, repr=False, compare=False)
+    _alike: dict[Condition, tuple[Condition, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_row", {condition: k for k, condition in enumerate(self.conditions)})
         alike: dict[Condition, list[Condition]] = {}
         for condition in self.conditions:
-            alike.setdefault(condition.in_any_context, []).append(condition)
-        object.__setattr__(self, "_alike", alike)
+            if not condition.is_control and condition.control in self._row:
+                alike.setdefault(condition.in_any_context, []).append(condition)
+        object.__setattr__(self, "_alike", {of: tuple(found) for of, found in alike.items()})
 
     def __contains__(self, condition: Condition) -> bool:
         return condition in self._row
@@ -73,9 +74,13 @@ class ObservedShares:
         k = self._row[condition]
         return LogShares(self.log_share[k], self.variance[k])
 
-    def in_every_context(self, condition: Condition) -> list[Condition]:
-        """Those with the perturbations, dose and time of `condition`, itself among them where it was counted."""
-        return self._alike.get(condition.in_any_context, [])
+    def in_every_context(self, condition: Condition) -> tuple[Condition, ...]:
+        """Those with the perturbations, dose and time of a counted `condition` that tell of it, itself among them.
+
+        Contexts without counted controls tell of themselves alone, as nothing steadies their variances; so do controls.
+        """
+        alike = self._alike.get(condition.in_any_context, ())
+        return alike if condition in alike else (condition,)
 
     def variance_of(self, condition: Condition) -> Float64Array:
         """(G,) variance of the logarithms of shares, steadied by that of the controls (see `steadied`)."""

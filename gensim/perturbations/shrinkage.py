@@ -84,8 +84,11 @@ def shrink_over_contexts(d: Float64Array, variance: Float64Array) -> Float64Arra
     Source: Urbut et al. 2019, Nat. Genet. 51, methods; covariances like those of Flutre et al. 2013, PLoS Genet. 9.
     """
     noise, members = np.maximum(variance, SMALLEST_VARIANCE), _members(len(d))
-    log_likelihood = np.stack([_given(d, noise, *member).log_likelihood for member in members], axis=1)
-    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+    likelihood = np.empty((d.shape[1], len(members)))
+    for column, member in enumerate(members):
+        likelihood[:, column] = _given(d, noise, *member).log_likelihood
+    likelihood -= likelihood.max(axis=1, keepdims=True)
+    np.exp(likelihood, out=likelihood)
     pi = np.full(len(members), 1 / len(members))
     null = np.zeros(len(members))
     null[0] = NULL_WEIGHT

@@ -13,7 +13,7 @@ from gensim.perturbations.shrinkage import shrink_over_contexts
 from gensim.training.run_folder import CellIndex
 from gensim.training.validation import Validation, ValidationTask, batches_of
 from gensim.transport.base import Transport
-from gensim.types import Condition, FloatArray, IntArray, spread
+from gensim.types import Condition, IntArray, spread
 
 Float64Array = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def calibrate(
     with shares of all counts, k the condition and c its controls, from up to 1,024 source cells (training controls, or
     cells of the same condition at the time before) moved by the trained transport. A cell that is not moved keeps its
     counts, so what the decoder misses of controls cancels. It is shrunk gene by gene, together with that of the same
-    perturbation in other contexts.
+    perturbation in other contexts at the same dose and time.
 
     Where some cells do not respond, others get what makes the shares of all together right (`SimulatedShares`).
 
@@ -65,7 +65,8 @@ def calibrate(
     for task in tasks:
         alike.setdefault(cells.conditions[task.condition].in_any_context, []).append(task)
     complete = {together[-1].condition for together in alike.values()}
-    delta: dict[int, FloatArray] = {}
+    row = {task.condition: i for i, task in enumerate(tasks)}
+    delta = np.zeros((len(tasks), observed.log_share.shape[1]), dtype=np.float32)
     waiting: dict[int, _Missed] = {}
     decoded: dict[Condition, Float64Array] = {}
     for batch in batches_of([task for together in alike.values() for task in together]):
@@ -79,11 +80,10 @@ def calibrate(
             simulated = SimulatedShares.of(autoencoder, z_1, sizes, simulation.response(task))
             waiting[task.condition] = _Missed.of(condition, observed, simulated, decoded[condition.control])
             if task.condition in complete:
-                delta.update(zip(waiting, _effects(list(waiting.values())), strict=True))
+                for k, effect in zip(waiting, _effects(list(waiting.values())), strict=True):
+                    delta[row[k]] = effect
                 waiting.clear()
-    shape = (len(tasks), observed.log_share.shape[1])
-    of_tasks = np.reshape([delta[task.condition] for task in tasks], shape).astype(np.float32)
-    return MeanEffects(tuple(cells.conditions[task.condition] for task in tasks), of_tasks)
+    return MeanEffects(tuple(cells.conditions[task.condition] for task in tasks), delta)
 
 
 def _enough(rows: IntArray) -> IntArray:
@@ -107,7 +107,7 @@ class _Missed(NamedTuple):
         return cls(simulated, d, observed.variance_of_effect(condition))
 
 
-def _effects(alike: list[_Missed]) -> list[FloatArray]:
+def _effects(alike: list[_Missed]) -> list[Float64Array]:
     """Of one perturbation in every context, the means over cells."""
     shrunk = shrink_over_contexts(np.stack([of.d for of in alike]), np.stack([of.variance for of in alike]))
-    return [of.simulated.over_all_cells(e).astype(np.float32) for of, e in zip(alike, shrunk, strict=True)]
+    return [of.simulated.over_all_cells(e) for of, e in zip(alike, shrunk, strict=True)]

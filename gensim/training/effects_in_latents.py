@@ -26,21 +26,29 @@ def effects_in_latents(latents: FloatArray, screen: Screen, cells: IntArray) -> 
 
 
 def effects_in_gene_space(
-    latents: FloatArray, screen: Screen, cells: IntArray, x: sparse.csr_matrix, space: GeneSpace, axes: PCAAutoencoder
+    screen: Screen, cells: IntArray, x: sparse.csr_matrix, space: GeneSpace, axes: PCAAutoencoder
 ) -> MeanEffects:
-    """The same where latents are genes: shrunk as a whole along principal axes, and gene by gene around them.
+    """The same where latents are genes: halfway between two ways to shrink them.
 
-    An effect on a few of thousands of genes is less than the noise of all of them together, which would make it 0.
+    One is as a whole along principal axes and gene by gene around them, which is right about what moves many genes
+    together; the other gene by gene alone, which is right about few genes that move. As a whole, an effect on a few of
+    thousands of genes is less than the noise of all of them.
 
     Args:
         x: (N, G) log1p CP10k of the screen. axes: fitted on training cells.
     """
     of_screen = screen.condition_of, screen.conditions, cells
-    measured = effects_in_latents(latents, screen, cells)
+    each = fit_mean_effects(lambda of: x[of].toarray(), *of_screen, shrink=shrink_each)
     along = fit_mean_effects(lambda of: _encoded(axes, x[of]), *of_screen, shrink=shrink_together)
     around = fit_mean_effects(lambda of: residual(axes, x[of]), *of_screen, shrink=shrink_each)
     on_axes = along.delta @ axes.components.cpu().numpy() * float(axes.scale)
-    return replace(measured, delta=((on_axes + around.delta) / float(space.scale)).astype(np.float32))
+    scale = float(space.scale)
+    return replace(
+        each,
+        delta=((each.delta + on_axes + around.delta) / (2 * scale)).astype(np.float32),
+        plain=None if each.plain is None else each.plain / scale,
+        noise=None if each.noise is None else each.noise / scale**2,
+    )
 
 
 @torch.no_grad()

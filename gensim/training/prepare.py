@@ -136,7 +136,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 
         def in_latents(cells: IntArray) -> MeanEffects:
             if isinstance(autoencoder, GeneSpace):
-                return effects_in_gene_space(latents, screen, cells, x, autoencoder, axes)
+                return effects_in_gene_space(screen, cells, x, autoencoder, axes)
             return effects_in_latents(latents, screen, cells)
 
         of_training = responders(rows[Role.TRAIN])
