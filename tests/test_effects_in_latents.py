@@ -17,7 +17,7 @@ from gensim.config import load_config
 from gensim.data.screen import Screen, load_screen
 from gensim.data.splits import Role
 from gensim.perturbations.mean_effects import MeanEffects
-from gensim.perturbations.shrinkage import shrink_each
+from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.training.effects_in_latents import effects_in_gene_space, effects_in_latents
 from gensim.training.run_folder import IN_LATENTS, CellIndex
 from gensim.types import Condition
@@ -90,22 +90,28 @@ def test_what_was_measured_stays_beside_what_is_surely_there(measured):
         np.testing.assert_allclose(getattr(found, same), getattr(as_whole, same), rtol=1e-3, atol=1e-4)
 
 
-def test_it_is_halfway_between_two_ways_to_shrink(measured):
-    """As many axes as genes leave nothing around them: one factor for all, and each gene by its own."""
+@pytest.mark.parametrize("n_axes", [2, 5])
+def test_it_is_halfway_between_two_ways_to_shrink(measured, n_axes):
+    """Five genes, by hand: each by its own; and along the axes by one factor with each by its own around them."""
     screen, x, *_ = measured
     few_genes = x[:, :5]
-    space, axes, latents = fitted(few_genes, 5)
-    cells, scale = np.arange(len(latents)), float(space.scale)
-    assert axes.n_latents == 5
-    as_whole = effects_in_latents(latents, screen, cells)
-    found = effects_in_gene_space(screen, cells, few_genes, space, axes)
+    space, axes, _ = fitted(few_genes, n_axes)
+    w = axes.components.numpy().astype(float)
+    found = effects_in_gene_space(screen, np.arange(len(screen.cells)), few_genes, space, axes)
     for condition in (FEW, ALONG, NOTHING):
-        moments = [few_genes[screen.rows_of(of)].toarray().astype(float) for of in (condition, condition.control)]
-        d = moments[0].mean(axis=0) - moments[1].mean(axis=0)
-        each = shrink_each(d, sum(of.var(axis=0, ddof=1) / N for of in moments))
-        expected = (scale * as_whole.shift(condition) + each) / 2
-        # Cells are as many as the controls, which steady variances by less than their own.
-        np.testing.assert_allclose(scale * found.shift(condition), expected, atol=0.01)
+        treated, control = (
+            few_genes[screen.rows_of(of)].toarray().astype(float) for of in (condition, condition.control)
+        )
+
+        def measured_in(turn, treated=treated, control=control):
+            of = treated @ turn, control @ turn
+            # Cells are as many as the controls, which steady variances by less than their own.
+            return of[0].mean(axis=0) - of[1].mean(axis=0), sum(a.var(axis=0, ddof=1) / N for a in of)
+
+        each = shrink_each(*measured_in(np.eye(5)))
+        along, around = shrink_together(*measured_in(w.T)) @ w, shrink_each(*measured_in(np.eye(5) - w.T @ w))
+        expected = (each + along + around) / 2
+        np.testing.assert_allclose(float(space.scale) * found.shift(condition), expected, atol=0.01)
     assert np.abs(found.delta).max() > 0.1
 
 

@@ -11,7 +11,7 @@ from gensim.autoencoder.count import CountAutoencoder
 from gensim.nn.blocks import zero
 from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
-from gensim.perturbations.shrinkage import shrink_each
+from gensim.perturbations.shrinkage import shrink_each, shrink_over_contexts
 from gensim.seeding import torch_generator
 from gensim.training.own_effects import OwnEffects
 from gensim.types import Condition
@@ -68,11 +68,12 @@ def test_the_spread_of_two_populations_is_no_dispersion(effects):
 
 
 def test_effects_of_a_perturbation_in_several_contexts_are_found_together(tmp_path):
-    """Genes 0 to 4 have 30 % more in either context, which 150 cells of one hardly know; gene 5 has it in one alone."""
-    rng, n, n_genes = np.random.default_rng(4), 150, 40
-    labels = (["control"] * n + ["A"] * n) * 2
-    contexts = ["T"] * 2 * n + ["B cell"] * 2 * n
-    mu = np.full((4 * n, n_genes), 5.0)
+    """Genes 0 to 4 have 30 % more in either context, which the cells of one hardly know; gene 5 has it in one alone."""
+    rng, n_genes = np.random.default_rng(4), 40
+    labels, contexts = ["control", "A", "control", "A"], ["T", "T", "B cell", "B cell"]
+    labels, contexts = (list(np.repeat(of, [150, 150, 150, 90])) for of in (labels, contexts))
+    n = len(labels)
+    mu = np.full((n, n_genes), 5.0)
     treated, in_t = np.array(labels) == "A", np.array(contexts) == "T"
     mu[np.ix_(treated, range(5))] *= 1.3
     mu[np.ix_(treated & in_t, [5])] *= 3
@@ -86,14 +87,16 @@ def test_effects_of_a_perturbation_in_several_contexts_are_found_together(tmp_pa
     zero(autoencoder.decoder[-1])
     share = np.full(n_genes, 0.005)
     autoencoder.log_share.copy_(torch.from_numpy(np.log(np.append(share, 1 - share.sum()))))
-    latents = np.zeros((4 * n, 2), np.float32)
-    of_screen = screen.condition_of, screen.conditions, np.arange(4 * n)
+    latents = np.zeros((n, 2), np.float32)
+    of_screen = screen.condition_of, screen.conditions, np.arange(n)
     shares = observe_shares(screen.x, screen.library_size, *of_screen)
-    effects = OwnEffects(autoencoder, latents, screen, np.ones(4 * n, bool), shares)
+    effects = OwnEffects(autoencoder, latents, screen, np.ones(n, bool), shares)
     in_contexts = [Condition(("A",), (("cell_type", of),)) for of in ("T", "B cell")]
     t, b = (effects.on_genes(condition) for condition in in_contexts)
     missed = [shares.of(c).log_share - np.log(0.005) for c in in_contexts]
     alone = [shrink_each(d, shares.variance_of(c)) for d, c in zip(missed, in_contexts, strict=True)]
+    expected = shrink_over_contexts(np.stack(missed), np.stack([shares.variance_of(c) for c in in_contexts]))
+    np.testing.assert_allclose([t, b], expected, atol=1e-4)
     true = np.log(np.where(np.arange(n_genes) < 5, 1.3, 1.0))
 
     def error(found):
