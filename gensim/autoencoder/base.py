@@ -61,12 +61,18 @@ class Autoencoder(nn.Module, ABC):
         return next(self.buffers()).device
 
 
-@torch.no_grad()
 def encode_cells(autoencoder: Autoencoder, x: sparse.csr_matrix, out: FloatArray) -> None:
     """Encode (N, G) sparse cells into `out` (N, D), a block of rows at a time; `out` may be a memory-mapped file."""
     for rows in blocks(x.shape[0], ROWS_PER_BLOCK):
-        dense = torch.from_numpy(x[rows].toarray()).to(autoencoder.device)
-        out[rows] = autoencoder.encode(dense).cpu().numpy()
+        out[rows] = encoded(autoencoder, x[rows])
+
+
+@torch.no_grad()
+def encoded(autoencoder: Autoencoder, x: sparse.csr_matrix) -> FloatArray:
+    """(n, D) latents of (n, G) sparse cells."""
+    dense = torch.from_numpy(x.toarray()).to(autoencoder.device)
+    latents: FloatArray = autoencoder.encode(dense).cpu().numpy()
+    return latents
 
 
 @torch.no_grad()

@@ -61,9 +61,9 @@ def calibrate(
         for k, condition in enumerate(cells.conditions)
         if not condition.is_control and condition in observed and condition.control in observed
     ]
-    alike: dict[Condition, list[ValidationTask]] = {}
+    alike: dict[tuple[Condition, ...], list[ValidationTask]] = {}
     for task in tasks:
-        alike.setdefault(cells.conditions[task.condition].in_any_context, []).append(task)
+        alike.setdefault(observed.in_every_context(cells.conditions[task.condition]), []).append(task)
     complete = {together[-1].condition for together in alike.values()}
     row = {task.condition: i for i, task in enumerate(tasks)}
     delta = np.zeros((len(tasks), observed.log_share.shape[1]), dtype=np.float32)

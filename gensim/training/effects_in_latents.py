@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 from scipy import sparse
 
-from gensim.autoencoder.base import residual
+from gensim.autoencoder.base import encoded, residual
 from gensim.autoencoder.genes import GeneSpace
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.data.screen import Screen
@@ -39,7 +38,7 @@ def effects_in_gene_space(
     """
     of_screen = screen.condition_of, screen.conditions, cells
     each = fit_mean_effects(lambda of: x[of].toarray(), *of_screen, shrink=shrink_each)
-    along = fit_mean_effects(lambda of: _encoded(axes, x[of]), *of_screen, shrink=shrink_together)
+    along = fit_mean_effects(lambda of: encoded(axes, x[of]), *of_screen, shrink=shrink_together)
     around = fit_mean_effects(lambda of: residual(axes, x[of]), *of_screen, shrink=shrink_each)
     on_axes = along.delta @ axes.components.cpu().numpy() * float(axes.scale)
     scale = float(space.scale)
@@ -49,9 +48,3 @@ def effects_in_gene_space(
         plain=None if each.plain is None else each.plain / scale,
         noise=None if each.noise is None else each.noise / scale**2,
     )
-
-
-@torch.no_grad()
-def _encoded(axes: PCAAutoencoder, x: sparse.csr_matrix) -> FloatArray:
-    encoded: FloatArray = axes.encode(torch.from_numpy(x.toarray()).to(axes.device)).cpu().numpy()
-    return encoded
