@@ -90,29 +90,29 @@ def test_what_was_measured_stays_beside_what_is_surely_there(measured):
         np.testing.assert_allclose(getattr(found, same), getattr(as_whole, same), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("n_axes", [2, 5])
+@pytest.mark.parametrize("n_axes", [1, 40])
 def test_it_is_halfway_between_two_ways_to_shrink(measured, n_axes):
-    """Five genes, by hand: each by its own; and along the axes by one factor with each by its own around them."""
+    """Forty genes, by hand: each by its own; and along the axes by one factor with each by its own around them."""
     screen, x, *_ = measured
-    few_genes = x[:, :5]
-    space, axes, _ = fitted(few_genes, n_axes)
+    some = x[:, :40]
+    space, axes, _ = fitted(some, n_axes)
     w = axes.components.numpy().astype(float)
-    found = effects_in_gene_space(screen, np.arange(len(screen.cells)), few_genes, space, axes)
+    found = effects_in_gene_space(screen, np.arange(len(screen.cells)), some, space, axes)
+    most_around = 0.0
     for condition in (FEW, ALONG, NOTHING):
-        treated, control = (
-            few_genes[screen.rows_of(of)].toarray().astype(float) for of in (condition, condition.control)
-        )
+        treated, control = (some[screen.rows_of(of)].toarray().astype(float) for of in (condition, condition.control))
 
         def measured_in(turn, treated=treated, control=control):
             of = treated @ turn, control @ turn
             # Cells are as many as the controls, which steady variances by less than their own.
             return of[0].mean(axis=0) - of[1].mean(axis=0), sum(a.var(axis=0, ddof=1) / N for a in of)
 
-        each = shrink_each(*measured_in(np.eye(5)))
-        along, around = shrink_together(*measured_in(w.T)) @ w, shrink_each(*measured_in(np.eye(5) - w.T @ w))
+        each = shrink_each(*measured_in(np.eye(40)))
+        along, around = shrink_together(*measured_in(w.T)) @ w, shrink_each(*measured_in(np.eye(40) - w.T @ w))
         expected = (each + along + around) / 2
         np.testing.assert_allclose(float(space.scale) * found.shift(condition), expected, atol=0.01)
-    assert np.abs(found.delta).max() > 0.1
+        most_around = max(most_around, np.abs(around).max())
+    assert (most_around > 0.5) == (n_axes == 1)
 
 
 def test_a_run_without_latents_starts_from_them(tmp_path):
