@@ -24,6 +24,7 @@ from gensim.training.calibration import calibrate
 from gensim.training.checkpoint import load_weights
 from gensim.training.learn_gate import gate_of_held_back
 from gensim.training.run_folder import (
+    GENE_BY_GENE,
     HELD_BACK,
     HELD_BACK_CONTROLS,
     OBSERVED_SHARES,
@@ -53,13 +54,17 @@ def measure_trained(config: Config, run: RunFolder, device: torch.device, solver
             effects.save(temporary)
     if run.judging.folder.is_dir():
         gate = _Trained.load(config, run, Codebook.load(run.prepared), device, solver).gate(run, training)
-        log.info("%s", gate)
+        log.info("%s", gate.in_words("gate", "the regression on genes"))
         write_json(run.gate, asdict(gate))
 
 
 @dataclass(frozen=True, slots=True)
 class _Trained:
-    """The best weights of a run, with what they move training latents by."""
+    """The best weights of a run, with what they move training latents by.
+
+    Args:
+        gene_by_gene: share of the way to effects shrunk gene by gene, see `TwoWays`.
+    """
 
     config: Config
     codebook: Codebook
@@ -67,6 +72,7 @@ class _Trained:
     transport: Transport
     autoencoder: Autoencoder
     simulation: Validation
+    gene_by_gene: float
 
     @classmethod
     def load(
@@ -84,14 +90,17 @@ class _Trained:
         conditions = codebook.encode(cells.conditions, codebook.effects.times.sources(cells.conditions))
         population_cells = build.population_cells(config)
         simulation = Validation([], latents, conditions, batch_codes, solver, config.seed, population_cells)
-        return cls(config, codebook, cells, transport.to(device).eval(), autoencoder.to(device).eval(), simulation)
+        networks = transport.to(device).eval(), autoencoder.to(device).eval()
+        share = read_json(file)["share"] if (file := run.prepared / GENE_BY_GENE).is_file() else 0.0
+        return cls(config, codebook, cells, *networks, simulation, share)
 
     def missing(self, effects: EffectsOnGenes, rows: IntArray) -> MeanEffects:
         """What is missed of single genes where counts are decoded, by the rows of cells that the effects are of."""
         observed = ObservedShares.load(effects.folder / OBSERVED_SHARES)
         decoder: CountAutoencoder = self.autoencoder  # type: ignore[assignment]
         source_of = self.cells.source_of(self.codebook.effects.times)
-        return calibrate(self.transport, decoder, self.simulation, self.cells, source_of, rows, observed)
+        of_rows = source_of, rows, observed
+        return calibrate(self.transport, decoder, self.simulation, self.cells, *of_rows, self.gene_by_gene)
 
     def gate(self, run: RunFolder, training: IntArray) -> Gate:
         """By the conditions that were held back for validation, and what the rows of training cells tell."""

@@ -12,6 +12,7 @@ from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.penetrance import ALL_RESPOND, Penetrance
+from gensim.perturbations.shrinkage import shrink_over_contexts
 from gensim.perturbations.vectors import one_hot_table
 from gensim.seeding import torch_generator
 from gensim.solvers.ode import Euler
@@ -90,7 +91,9 @@ def calibrated() -> MeanEffects:
     simulation = Validation(
         [], torch.from_numpy(z), codebook.encode(conditions), codebook.batch_codes([""] * 3 * N), Euler(1), seed=0
     )
-    return calibrate(Move(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed)
+    return calibrate(
+        Move(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed, 0.0
+    )
 
 
 def test_planted_effects_are_found(calibrated):
@@ -141,7 +144,7 @@ def test_responders_alone_get_what_makes_the_whole_population_right(share):
     codes = codebook.batch_codes([""] * 2 * N)
     simulation = Validation([], torch.from_numpy(z), codebook.encode(conditions), codes, Euler(1), seed=0)
     effects = calibrate(
-        Stay(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed
+        Stay(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed, 0.0
     )
     # Effects are means over all cells, shrunk a little.
     np.testing.assert_allclose(effects.shift(A)[[30, 35]] / share, planted[[30, 35]], rtol=0.15)
@@ -169,7 +172,7 @@ def test_one_control_cell_is_enough_for_some_to_respond(n_controls):
     z = torch.from_numpy(rng.normal(size=(n, LATENTS)).astype(np.float32))
     simulation = Validation([], z, codebook.encode(conditions), codes, Euler(1), seed=0)
     effects = calibrate(
-        Move(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed
+        Move(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed, 0.0
     )
     assert np.isfinite(effects.delta).all()
 
@@ -201,14 +204,22 @@ def test_a_later_time_is_reached_from_the_cells_of_the_time_before():
     times = codebook.effects.times
     coded = codebook.encode(conditions, times.sources(conditions))
     simulation = Validation([], torch.from_numpy(z), coded, codebook.batch_codes([""] * 3 * N), Euler(1), seed=0)
-    effects = calibrate(Move(), autoencoder(), simulation, cells, cells.source_of(times), rows, observed)
+    effects = calibrate(Move(), autoencoder(), simulation, cells, cells.source_of(times), rows, observed, 0.0)
     np.testing.assert_allclose(effects.shift(late)[30], np.log(3), rtol=0.1)
     assert np.abs(np.delete(effects.shift(late), 30)).max() < 0.05
     assert np.abs(effects.shift(early)).max() < 0.05
 
 
 def of_screen(
-    conditions, condition_of, counts, sizes, z, transport, penetrance=ALL_RESPOND, kept: list[int] | None = None
+    conditions,
+    condition_of,
+    counts,
+    sizes,
+    z,
+    transport,
+    penetrance=ALL_RESPOND,
+    kept: list[int] | None = None,
+    share: float = 0.0,
 ) -> MeanEffects:
     """What is found missing in a screen of all these cells, or of those of the conditions `kept` alone."""
     kept = list(range(len(conditions))) if kept is None else kept
@@ -224,7 +235,7 @@ def of_screen(
     codes = codebook.batch_codes([""] * len(chosen))
     simulation = Validation([], torch.from_numpy(z[chosen]), codebook.encode(of_kept), codes, Euler(1), seed=0)
     source_of = cells.source_of(codebook.effects.times)
-    return calibrate(transport, autoencoder(), simulation, cells, source_of, there, observed)
+    return calibrate(transport, autoencoder(), simulation, cells, source_of, there, observed, share)
 
 
 def expected_counts(z, sizes):
@@ -290,3 +301,37 @@ def test_contexts_keep_their_own_effects_controls_and_responders():
     for condition, effect, p in zip(conditions, planted, share, strict=True):
         # Effects are means over all cells, shrunk a little.
         np.testing.assert_allclose(effects.shift(condition) / p, effect, atol=0.06)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_means_go_a_share_of_the_way_to_what_is_counted(share):
+    """The transport moves all cells, which those of A did in truth and those of B did not; gene 30 is doubled in both.
+
+    What is counted is shrunk in both contexts together, as what is missed of it is.
+    """
+    t, b = (("cell_type", "T"),), (("cell_type", "B"),)
+    conditions = Condition((), t), Condition(("A",), t), Condition(("B",), t), Condition(("A",), b), Condition((), b)
+    condition_of = np.repeat(np.arange(5), [300, 90, 90, 60, 300])
+    rng = np.random.default_rng(3)
+    sizes = np.full(len(condition_of), 10_000, np.float32)
+    z = rng.normal(0, 0.5, (len(condition_of), LATENTS)).astype(np.float32)
+    moved = np.isin(condition_of, [1, 3])[:, None]
+    mu = expected_counts(z + SHIFT * moved, sizes)
+    mu[np.isin(condition_of, [1, 2, 3]), 30] *= 2
+    counts = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, size=mu.shape) * mu / 2.0).astype(np.float32))
+    screen = conditions, condition_of, counts, sizes, z, Move()
+    missed, found = of_screen(*screen), of_screen(*screen, share=share)
+    observed = observe_shares(counts, sizes, condition_of, conditions, np.arange(len(z)))
+    for together in (conditions[1:2] + conditions[3:4], conditions[2:3]):
+        counted = [observed.of(c).log_share - observed.of(c.control).log_share for c in together]
+        variance = [observed.variance_of_effect(condition) for condition in together]
+        shrunk = shrink_over_contexts(np.stack(counted), np.stack(variance))
+        for condition, wanted in zip(together, shrunk, strict=True):
+            controls = condition_of == conditions.index(condition.control)
+            of_controls = autoencoder(), z[controls], sizes[controls]
+            told = log_decoded_share(autoencoder(), z[controls] + SHIFT, sizes[controls]) - log_decoded_share(
+                *of_controls
+            )
+            expected = (1 - share) * missed.shift(condition) + share * (wanted - told)
+            np.testing.assert_allclose(found.shift(condition), expected, atol=1e-4)
+            assert np.abs(wanted - told - missed.shift(condition)).max() > 0.05

@@ -145,7 +145,8 @@ def test_where_nothing_tells_it_is_the_prior():
 
 
 def test_it_says_what_it_is():
-    assert "nothing that was held back tells" in str(Gate())
-    assert str(Gate(0.4, 7, 0.5, 0.1)) == (
+    words = "gate", "the regression on genes"
+    assert "nothing that was held back tells" in Gate().in_words(*words)
+    assert Gate(0.4, 7, 0.5, 0.1).in_words(*words) == (
         "gate: 0.40 of the way to the regression on genes; 7 held-back units say 0.50 ± 0.10"
     )

@@ -33,11 +33,12 @@ class Gate:
     best: float | None = None
     error: float | None = None
 
-    def __str__(self) -> str:
+    def in_words(self, what: str, to: str) -> str:
+        """What is brought how far to what."""
         if self.best is None:
-            return f"gate: {self.share:.2f} of the way to the regression on genes, as nothing that was held back tells"
+            return f"{what}: {self.share:.2f} of the way to {to}, as nothing that was held back tells"
         return (
-            f"gate: {self.share:.2f} of the way to the regression on genes; {self.n_units} held-back units "
+            f"{what}: {self.share:.2f} of the way to {to}; {self.n_units} held-back units "
             f"say {self.best:.2f} ± {self.error:.2f}"
         )
 

@@ -29,6 +29,7 @@ def calibrate(
     source_of: IntArray,
     not_held_out: IntArray,
     observed: ObservedShares,
+    share: float,
 ) -> MeanEffects:
     """What every training condition does to the logarithm of every gene's share beyond what the model says.
 
@@ -37,7 +38,10 @@ def calibrate(
     with shares of all counts, k the condition and c its controls, from up to 1,024 source cells (training controls, or
     cells of the same condition at the time before) moved by the trained transport. A cell that is not moved keeps its
     counts, so what the decoder misses of controls cancels. It is shrunk gene by gene, together with that of the same
-    perturbation in other contexts at the same dose and time.
+    perturbation in other contexts at the same dose and time. With latents that are as noisy as what they were measured
+    in, the mean that comes of it is brought `share` of the way to what is counted, shrunk in the same manner:
+
+        (1 - share) shrunk(d) + share (shrunk(d + m) - m),    m = log simulated_k - log decoded_c
 
     Where some cells do not respond, others get what makes the shares of all together right (`SimulatedShares`).
 
@@ -45,6 +49,7 @@ def calibrate(
         simulation: simulates from training latents, with the solver that cells will be simulated with.
         source_of: (K,) condition that the cells of each come from, see `CellIndex.source_of`.
         not_held_out: rows of training and validation cells.
+        share: see `TwoWays`.
 
     Returns:
         Effects over genes, natural logarithm, of the conditions that `observed` has with their controls.
@@ -80,7 +85,7 @@ def calibrate(
             simulated = SimulatedShares.of(autoencoder, z_1, sizes, simulation.response(task))
             waiting[task.condition] = _Missed.of(condition, observed, simulated, decoded[condition.control])
             if task.condition in complete:
-                for k, effect in zip(waiting, _effects(list(waiting.values())), strict=True):
+                for k, effect in zip(waiting, _effects(list(waiting.values()), share), strict=True):
                     delta[row[k]] = effect
                 waiting.clear()
     return MeanEffects(tuple(cells.conditions[task.condition] for task in tasks), delta)
@@ -92,10 +97,11 @@ def _enough(rows: IntArray) -> IntArray:
 
 
 class _Missed(NamedTuple):
-    """(G,) what simulated cells of a condition miss of the logarithms of shares, and its variance."""
+    """(G,) effects on the logarithms of shares, told by simulated cells and counted, and the variance of the latter."""
 
     simulated: SimulatedShares
-    d: Float64Array
+    told: Float64Array
+    counted: Float64Array
     variance: Float64Array
 
     @classmethod
@@ -103,11 +109,14 @@ class _Missed(NamedTuple):
         cls, condition: Condition, observed: ObservedShares, simulated: SimulatedShares, log_control: Float64Array
     ) -> "_Missed":
         treated, control = observed.of(condition), observed.of(condition.control)
-        d = (treated.log_share - simulated.logarithm) - (control.log_share - log_control)
-        return cls(simulated, d, observed.variance_of_effect(condition))
+        told, counted = simulated.logarithm - log_control, treated.log_share - control.log_share
+        return cls(simulated, told, counted, observed.variance_of_effect(condition))
 
 
-def _effects(alike: list[_Missed]) -> list[Float64Array]:
+def _effects(alike: list[_Missed], share: float) -> list[Float64Array]:
     """Of one perturbation in every context, the means over cells."""
-    shrunk = shrink_over_contexts(np.stack([of.d for of in alike]), np.stack([of.variance for of in alike]))
-    return [of.simulated.over_all_cells(e) for of, e in zip(alike, shrunk, strict=True)]
+    told, counted, variance = (np.stack(of) for of in zip(*(missed[1:] for missed in alike), strict=True))
+    effects = (1 - share) * shrink_over_contexts(counted - told, variance)
+    if share > 0:
+        effects += share * (shrink_over_contexts(counted, variance) - told)
+    return [of.simulated.over_all_cells(e) for of, e in zip(alike, effects, strict=True)]

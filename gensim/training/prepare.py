@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy import sparse
 from gensim.atomic import atomic_path, require_space, write_json
 from gensim.autoencoder.base import Autoencoder, ObservedCells, encode_cells, reconstruction_error
 from gensim.autoencoder.count import CountAutoencoder, active_units
-from gensim.autoencoder.genes import GeneSpace
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.baselines.gaussian_map import GaussianMaps
 from gensim.config import Config
@@ -25,19 +24,19 @@ from gensim.metrics.space import MetricSpace
 from gensim.perturbations.choose_regression import choose_regressions
 from gensim.perturbations.codebook import Codebook
 from gensim.perturbations.control_populations import ControlPopulations, Population
-from gensim.perturbations.mean_effects import MeanEffects
 from gensim.perturbations.observed_shares import ObservedShares
 from gensim.perturbations.penetrance import ALL_RESPOND, Responders, fit_penetrance, who_responds
 from gensim.perturbations.time_points import TimePoints
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
-from gensim.training.effects_in_latents import effects_in_gene_space, effects_in_latents
+from gensim.training.effects_of_cells import CellsOfScreen
 from gensim.training.effects_on_genes import GenesOfScreen
 from gensim.training.own_effects import OwnEffects
 from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
 from gensim.training.run_folder import (
     GAUSSIAN_MAPS,
+    GENE_BY_GENE,
     IN_LATENTS,
     IN_SIMULATION,
     JUDGING,
@@ -134,38 +133,36 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 
         axes = _principal_components(autoencoder, x_train)
 
-        def in_latents(cells: IntArray) -> MeanEffects:
-            if isinstance(autoencoder, GeneSpace):
-                return effects_in_gene_space(screen, cells, x, autoencoder, axes)
-            return effects_in_latents(latents, screen, cells)
-
+        of_screen = CellsOfScreen(screen, x, latents, autoencoder, axes)
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         populations = ControlPopulations.of(_control_populations(latents, screen, rows[Role.TRAIN]), training)
         contexts = populations.table
         vocabulary = (training, config.data.context_columns, batches, vectors)
-        judging = in_latents(rows[Role.TRAIN])
-        genes = GenesOfScreen(screen, x, autoencoder, vectors, contexts)
-        judging_genes = None if vectors.is_one_hot else genes.mean_effects(rows[Role.TRAIN])
-        judged = choose_regressions(judging, vectors, contexts, judged_also_on=judging_genes)
+        gene_by_gene = of_screen.learn_share(rows[Role.TRAIN], rows[Role.VALIDATION])
+        if gene_by_gene is not None:
+            log.info("%s", gene_by_gene.in_words("effects on genes", "those shrunk gene by gene"))
+            write_json(folder / GENE_BY_GENE, asdict(gene_by_gene))
+        share = 0.0 if gene_by_gene is None else gene_by_gene.share
+        judging = of_screen.effects(rows[Role.TRAIN], share)
+        genes = GenesOfScreen(of_screen, vectors, contexts)
+        also = None if vectors.is_one_hot else judging.on_genes
+        judged = choose_regressions(judging.in_latents, vectors, contexts, judged_also_on=also)
         likeness = judged.likeness(vectors, contexts)
-        Codebook.fit(*vocabulary, judging, of_training.penetrance, likeness, populations).save(folder)
+        Codebook.fit(*vocabulary, judging.in_latents, of_training.penetrance, likeness, populations).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
-        simulating = in_latents(not_held_out)
-        simulating.save(folder / IN_LATENTS)
+        simulating = of_screen.effects(not_held_out, share)
+        simulating.in_latents.save(folder / IN_LATENTS)
         penetrance = of_training.penetrance
-        if len(simulating.conditions) > len(judging.conditions):
+        if len(simulating.on_genes.conditions) > len(judging.on_genes.conditions):
             penetrance = penetrance.with_others(responders(not_held_out).penetrance)
         penetrance.save(folder / IN_SIMULATION)
         held_back = np.setdiff1d(screen.condition_of[rows[Role.VALIDATION]], screen.condition_of[rows[Role.TRAIN]])
         if len(held_back) and config.anchor != "none" and config.data.time_column is None:
-            if judging_genes is None:
-                judging_genes = genes.mean_effects(rows[Role.TRAIN])
-            genes.write(folder / JUDGING, rows[Role.TRAIN], judging_genes, judged)
+            genes.write(folder / JUDGING, rows[Role.TRAIN], judging, judged)
             genes.write_held_back(folder / JUDGING, rows[Role.VALIDATION])
-        on_genes = genes.mean_effects(not_held_out)
-        chosen = choose_regressions(simulating, vectors, contexts, judged_also_on=on_genes)
-        regressions = genes.write(folder, not_held_out, on_genes, chosen)
+        chosen = choose_regressions(simulating.in_latents, vectors, contexts, judged_also_on=simulating.on_genes)
+        regressions = genes.write(folder, not_held_out, simulating, chosen)
         for where, found in regressions.items() if config.anchor != "none" else []:
             for line in found.in_words():
                 log.info("%s: %s", where, line)
@@ -174,7 +171,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             shares = ObservedShares.load(folder / OBSERVED_SHARES)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
-                own.on_theta(simulating.conditions, penetrance).save(folder / ON_THETA)
+                own.on_theta(simulating.on_genes.conditions, penetrance).save(folder / ON_THETA)
             decoded["model"] = decode_counts(autoencoder, own.on_genes, config.seed)
             no_effect = np.zeros(len(screen.genes), dtype=np.float32)
             decoded["latents"] = decode_counts(autoencoder, lambda _: no_effect, config.seed)

@@ -27,7 +27,7 @@ from gensim.store_folder import disk
 from gensim.training.stage_folder import StageFolder
 from gensim.types import Condition, FloatArray, IntArray
 
-FORMAT_VERSION = 10
+FORMAT_VERSION = 11
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"
 OURS = (
@@ -56,6 +56,8 @@ ON_THETA = "mean_effects_on_theta.safetensors"
 """Effects on the logarithm of the inverse dispersion of counts."""
 ON_LIBRARY_SIZE = "mean_effects_on_library_size.safetensors"
 """Mean effects on the logarithm of the library size, shrunk."""
+GENE_BY_GENE = "gene_by_gene.json"
+"""How far effects are brought to those shrunk gene by gene, see `TwoWays`."""
 JUDGING = "judging"
 """Folder of effects on genes that training cells alone tell of, where validation has whole conditions."""
 HELD_BACK = "held_back.safetensors"
