@@ -24,7 +24,6 @@ from gensim.training.calibration import calibrate
 from gensim.training.checkpoint import load_weights
 from gensim.training.learn_gate import gate_of_held_back
 from gensim.training.run_folder import (
-    GENE_BY_GENE,
     HELD_BACK,
     HELD_BACK_CONTROLS,
     OBSERVED_SHARES,
@@ -53,26 +52,22 @@ def measure_trained(config: Config, run: RunFolder, device: torch.device, solver
         with atomic_path(run.gene_effects) as temporary:
             effects.save(temporary)
     if run.judging.folder.is_dir():
-        gate = _Trained.load(config, run, Codebook.load(run.prepared), device, solver).gate(run, training)
-        log.info("%s", gate.in_words("gate", "the regression on genes"))
+        gate = _Trained.load(config, run, Codebook.load(run.prepared), device, solver).gate(training)
+        log.info("%s", gate.in_words("gate", "the regression on genes", by="held-back units"))
         write_json(run.gate, asdict(gate))
 
 
 @dataclass(frozen=True, slots=True)
 class _Trained:
-    """The best weights of a run, with what they move training latents by.
-
-    Args:
-        gene_by_gene: share of the way to effects shrunk gene by gene, see `TwoWays`.
-    """
+    """The best weights of a run, with what they move training latents by."""
 
     config: Config
+    run: RunFolder
     codebook: Codebook
     cells: CellIndex
     transport: Transport
     autoencoder: Autoencoder
     simulation: Validation
-    gene_by_gene: float
 
     @classmethod
     def load(
@@ -91,8 +86,7 @@ class _Trained:
         population_cells = build.population_cells(config)
         simulation = Validation([], latents, conditions, batch_codes, solver, config.seed, population_cells)
         networks = transport.to(device).eval(), autoencoder.to(device).eval()
-        share = read_json(file)["share"] if (file := run.prepared / GENE_BY_GENE).is_file() else 0.0
-        return cls(config, codebook, cells, *networks, simulation, share)
+        return cls(config, run, codebook, cells, *networks, simulation)
 
     def missing(self, effects: EffectsOnGenes, rows: IntArray) -> MeanEffects:
         """What is missed of single genes where counts are decoded, by the rows of cells that the effects are of."""
@@ -100,25 +94,25 @@ class _Trained:
         decoder: CountAutoencoder = self.autoencoder  # type: ignore[assignment]
         source_of = self.cells.source_of(self.codebook.effects.times)
         of_rows = source_of, rows, observed
-        return calibrate(self.transport, decoder, self.simulation, self.cells, *of_rows, self.gene_by_gene)
+        return calibrate(self.transport, decoder, self.simulation, self.cells, *of_rows, self.run.gene_by_gene)
 
-    def gate(self, run: RunFolder, training: IntArray) -> Gate:
+    def gate(self, training: IntArray) -> Gate:
         """By the conditions that were held back for validation, and what the rows of training cells tell."""
-        of_counts = (run.judging.folder / OBSERVED_SHARES).is_file()
-        missing = self.missing(run.judging, training) if of_counts else None
+        of_counts = (self.run.judging.folder / OBSERVED_SHARES).is_file()
+        missing = self.missing(self.run.judging, training) if of_counts else None
         unguided = self.config.model_copy(update={"guidance": 1.0})
         decoder = build_decoder(
-            unguided, run.judging, self.codebook, self.autoencoder, missing, gate=0.0, measures_all=False
+            unguided, self.run.judging, self.codebook, self.autoencoder, missing, gate=0.0, measures_all=False
         )
-        controls, moments = load_by_condition(run.judging.folder / HELD_BACK_CONTROLS)
+        controls, moments = load_by_condition(self.run.judging.folder / HELD_BACK_CONTROLS)
         return gate_of_held_back(
             self.transport,
             decoder,
             self.simulation,
             self.cells,
             self.cells.source_of(self.codebook.effects.times),
-            run.judging.on_expression(self.codebook),
-            MeanEffects.load(run.judging.folder / HELD_BACK),
+            self.run.judging.on_expression(self.codebook),
+            MeanEffects.load(self.run.judging.folder / HELD_BACK),
             dict(zip(controls, zip(moments["mean"], moments["variance"], strict=True), strict=True)),
             self._unit_of,
         )

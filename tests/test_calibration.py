@@ -121,8 +121,9 @@ def test_decoded_shares_weigh_cells_by_their_counts():
     np.testing.assert_allclose(log_decoded_share(autoencoder(), z, sizes), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("gene_by_gene", [0.0, 1.0])
 @pytest.mark.parametrize("share", [0.25, 0.8])
-def test_responders_alone_get_what_makes_the_whole_population_right(share):
+def test_responders_alone_get_what_makes_the_whole_population_right(share, gene_by_gene):
     """Gene 30 is tripled in a share of A's cells, gene 35 is nearly gone in them; nothing else moves."""
     rng = np.random.default_rng(1)
     z = rng.normal(0, 0.5, (2 * N, LATENTS)).astype(np.float32)
@@ -143,9 +144,8 @@ def test_responders_alone_get_what_makes_the_whole_population_right(share):
     codebook = Codebook.fit([A], [], [], one_hot_table(["A"]), nothing, penetrance)
     codes = codebook.batch_codes([""] * 2 * N)
     simulation = Validation([], torch.from_numpy(z), codebook.encode(conditions), codes, Euler(1), seed=0)
-    effects = calibrate(
-        Stay(), autoencoder(), simulation, cells, cells.source_of(codebook.effects.times), rows, observed, 0.0
-    )
+    source_of = cells.source_of(codebook.effects.times)
+    effects = calibrate(Stay(), autoencoder(), simulation, cells, source_of, rows, observed, gene_by_gene)
     # Effects are means over all cells, shrunk a little.
     np.testing.assert_allclose(effects.shift(A)[[30, 35]] / share, planted[[30, 35]], rtol=0.15)
     assert np.abs(np.delete(effects.shift(A), [30, 35])).max() < 0.03

@@ -145,8 +145,10 @@ def test_where_nothing_tells_it_is_the_prior():
 
 
 def test_it_says_what_it_is():
-    words = "gate", "the regression on genes"
-    assert "nothing that was held back tells" in Gate().in_words(*words)
+    words = "gate", "the regression on genes", "held-back units"
+    assert (
+        Gate().in_words(*words) == "gate: 0.33 of the way to the regression on genes, as too few held-back units tell"
+    )
     assert Gate(0.4, 7, 0.5, 0.1).in_words(*words) == (
         "gate: 0.40 of the way to the regression on genes; 7 held-back units say 0.50 ± 0.10"
     )

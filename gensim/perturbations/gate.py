@@ -23,7 +23,7 @@ class Gate:
 
     Args:
         share: what is used, from 0 (the first prediction) to 1 (the second).
-        n_units: of conditions that were held back together, from which it was learned.
+        n_units: from which it was learned: conditions, or what was held back together.
         best: share that leaves the least squared error of these; None where it was not learned.
         error: standard error of `best`; None likewise.
     """
@@ -33,14 +33,16 @@ class Gate:
     best: float | None = None
     error: float | None = None
 
-    def in_words(self, what: str, to: str) -> str:
-        """What is brought how far to what."""
+    def in_words(self, what: str, to: str, by: str) -> str:
+        """For a log.
+
+        Args:
+            what, to: names of what is brought some of the way, and to what. by: what the units are.
+        """
+        way = f"{what}: {self.share:.2f} of the way to {to}"
         if self.best is None:
-            return f"{what}: {self.share:.2f} of the way to {to}, as nothing that was held back tells"
-        return (
-            f"{what}: {self.share:.2f} of the way to {to}; {self.n_units} held-back units "
-            f"say {self.best:.2f} ± {self.error:.2f}"
-        )
+            return f"{way}, as too few {by} tell"
+        return f"{way}; {self.n_units} {by} say {self.best:.2f} ± {self.error:.2f}"
 
 
 def learn_gate(

@@ -38,10 +38,8 @@ def calibrate(
     with shares of all counts, k the condition and c its controls, from up to 1,024 source cells (training controls, or
     cells of the same condition at the time before) moved by the trained transport. A cell that is not moved keeps its
     counts, so what the decoder misses of controls cancels. It is shrunk gene by gene, together with that of the same
-    perturbation in other contexts at the same dose and time. With latents that are as noisy as what they were measured
-    in, the mean that comes of it is brought `share` of the way to what is counted, shrunk in the same manner:
-
-        (1 - share) shrunk(d) + share (shrunk(d + m) - m),    m = log simulated_k - log decoded_c
+    perturbation in other contexts at the same dose and time. What is simulated has the noise of the latents' effects in
+    it, so the mean that comes of that is brought `share` of the way to what was counted, shrunk likewise.
 
     Where some cells do not respond, others get what makes the shares of all together right (`SimulatedShares`).
 
@@ -49,7 +47,7 @@ def calibrate(
         simulation: simulates from training latents, with the solver that cells will be simulated with.
         source_of: (K,) condition that the cells of each come from, see `CellIndex.source_of`.
         not_held_out: rows of training and validation cells.
-        share: see `TwoWays`.
+        share: 0: moved latents and what they miss, shrunk; 1: what was counted, shrunk. See `learn_share`.
 
     Returns:
         Effects over genes, natural logarithm, of the conditions that `observed` has with their controls.
@@ -115,7 +113,8 @@ class _Missed(NamedTuple):
 
 def _effects(alike: list[_Missed], share: float) -> list[Float64Array]:
     """Of one perturbation in every context, the means over cells."""
-    told, counted, variance = (np.stack(of) for of in zip(*(missed[1:] for missed in alike), strict=True))
+    told, counted = np.stack([of.told for of in alike]), np.stack([of.counted for of in alike])
+    variance = np.stack([of.variance for of in alike])
     effects = (1 - share) * shrink_over_contexts(counted - told, variance)
     if share > 0:
         effects += share * (shrink_over_contexts(counted, variance) - told)

@@ -1,8 +1,8 @@
-"""What cells of a screen tell of effects on what the transport moves, and on genes."""
+"""What some cells of a screen tell of effects on what the transport moves, and on genes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
 
 from scipy import sparse
 
@@ -11,29 +11,13 @@ from gensim.autoencoder.count import CountAutoencoder
 from gensim.autoencoder.genes import GeneSpace
 from gensim.autoencoder.pca import PCAAutoencoder
 from gensim.data.screen import Screen
-from gensim.perturbations.gate import Gate
 from gensim.perturbations.mean_effects import MeanEffects, Shrinkage, fit_mean_effects
 from gensim.perturbations.shrinkage import shrink_each, shrink_together
-from gensim.training.two_ways import TwoWays, learn_share
+from gensim.training.two_ways import TwoWays
 from gensim.types import FloatArray, IntArray
 
 
-class EffectsOfCells(NamedTuple):
-    """Mean effects of the conditions that have cells and control cells.
-
-    Args:
-        in_latents: on the latents, shrunk.
-        around_latents: over genes, on what the latents do not hold, shrunk; None where counts are decoded, as what is
-            missed of them only the trained decoder tells.
-        on_genes: on log1p CP10k, as they were measured.
-    """
-
-    in_latents: MeanEffects
-    around_latents: MeanEffects | None
-    on_genes: MeanEffects
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CellsOfScreen:
     """All cells of a screen.
 
@@ -48,39 +32,61 @@ class CellsOfScreen:
     autoencoder: Autoencoder
     axes: PCAAutoencoder
 
-    def learn_share(self, training: IntArray, validation: IntArray) -> Gate | None:
-        """See `two_ways.learn_share`; None where what is told gene by gene has no place in the latents."""
-        if isinstance(self.autoencoder, PCAAutoencoder | GeneSpace | CountAutoencoder):
-            return learn_share(self.screen, self.x, self.axes, training, validation)
-        return None
+    @property
+    def take_a_share(self) -> bool:
+        """Whether what is told gene by gene has a place: in latents that are linear in genes, or where counts are
+        calibrated."""
+        return isinstance(self.autoencoder, PCAAutoencoder | GeneSpace | CountAutoencoder)
 
-    def effects(self, cells: IntArray, share: float) -> EffectsOfCells:
-        """By the rows `cells`.
+    @property
+    def are_counts(self) -> bool:
+        """Whether they are decoded as such."""
+        return isinstance(self.autoencoder, CountAutoencoder)
 
-        Args:
-            share: see `TwoWays`; 0 where it was not learned.
-        """
-        if isinstance(self.autoencoder, PCAAutoencoder):
-            ways = TwoWays.fit(self.screen, self.x, self.axes, cells, share)
-            return EffectsOfCells(ways.along_axes, ways.around_axes, ways.plain)
-        if isinstance(self.autoencoder, GeneSpace):
-            ways, scale = TwoWays.fit(self.screen, self.x, self.axes, cells, share), float(self.autoencoder.scale)
-            return EffectsOfCells(_in_units(ways.on_genes, scale), self._around(cells), ways.plain)
-        around = None if isinstance(self.autoencoder, CountAutoencoder) else self._around(cells)
-        return EffectsOfCells(self._as_a_whole(cells), around, self.plain(cells))
 
-    def plain(self, cells: IntArray) -> MeanEffects:
+@dataclass(frozen=True, eq=False)
+class EffectsOfCells:
+    """Mean effects of the conditions that have cells and control cells among some rows, measured when asked for.
+
+    Args:
+        cells: the rows.
+        share: see `TwoWays`; 0 where it was not learned.
+    """
+
+    of: CellsOfScreen
+    cells: IntArray
+    share: float
+
+    @cached_property
+    def in_latents(self) -> MeanEffects:
+        """On the latents, shrunk."""
+        if isinstance(self.of.autoencoder, PCAAutoencoder):
+            return self._ways.along_axes
+        if isinstance(self.of.autoencoder, GeneSpace):
+            return _in_units(self._ways.on_genes, float(self.of.autoencoder.scale))
+        return self._fit(lambda rows: self.of.latents[rows], shrink_together)
+
+    @cached_property
+    def around_latents(self) -> MeanEffects:
+        """Over genes, on what latents do not hold of logarithms, shrunk."""
+        if isinstance(self.of.autoencoder, PCAAutoencoder):
+            return self._ways.around_axes
+        return self._fit(lambda rows: residual(self.of.autoencoder, self.of.x[rows]), shrink_each)
+
+    @cached_property
+    def on_genes(self) -> MeanEffects:
         """On log1p CP10k, as they were measured."""
-        return self._fit(lambda of: self.x[of].toarray(), cells, None)
+        if isinstance(self.of.autoencoder, PCAAutoencoder | GeneSpace):
+            return self._ways.plain
+        return self._fit(lambda rows: self.of.x[rows].toarray(), None)
 
-    def _as_a_whole(self, cells: IntArray) -> MeanEffects:
-        return self._fit(lambda of: self.latents[of], cells, shrink_together)
+    @cached_property
+    def _ways(self) -> TwoWays:
+        return TwoWays(self.of.screen, self.of.x, self.of.axes, self.cells, self.share)
 
-    def _around(self, cells: IntArray) -> MeanEffects:
-        return self._fit(lambda of: residual(self.autoencoder, self.x[of]), cells, shrink_each)
-
-    def _fit(self, read: Callable[[IntArray], FloatArray], cells: IntArray, shrink: Shrinkage | None) -> MeanEffects:
-        return fit_mean_effects(read, self.screen.condition_of, self.screen.conditions, cells, shrink=shrink)
+    def _fit(self, read: Callable[[IntArray], FloatArray], shrink: Shrinkage | None) -> MeanEffects:
+        of_screen = self.of.screen.condition_of, self.of.screen.conditions, self.cells
+        return fit_mean_effects(read, *of_screen, shrink=shrink)
 
 
 def _in_units(effects: MeanEffects, unit: float) -> MeanEffects:

@@ -14,7 +14,6 @@ from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.shrinkage import shrink_together
 from gensim.perturbations.vectors import VectorTable
 from gensim.training.effects_of_cells import CellsOfScreen, EffectsOfCells
-from gensim.training.held_back import held_back_effects
 from gensim.training.run_folder import (
     HELD_BACK,
     HELD_BACK_CONTROLS,
@@ -25,6 +24,7 @@ from gensim.training.run_folder import (
     OUTSIDE_LATENTS,
     REGRESSIONS,
 )
+from gensim.training.shown import Shown
 from gensim.types import IntArray
 
 
@@ -40,27 +40,27 @@ class GenesOfScreen:
     vectors: VectorTable
     contexts: VectorTable
 
-    def write(self, folder: Path, rows: IntArray, effects: EffectsOfCells, in_latents: Chosen) -> dict[str, Chosen]:
-        """Write what `EffectsOnGenes` reads, of the rows `rows` of cells.
+    def write(self, folder: Path, effects: EffectsOfCells, in_latents: Chosen) -> dict[str, Chosen]:
+        """Write what `EffectsOnGenes` reads.
 
         Args:
-            effects: that they tell of.
             in_latents: regressions that were chosen on effects on the latents.
 
         Returns:
             Regressions for effects on the latents, on what is around them, and on log1p CP10k.
         """
         folder.mkdir(exist_ok=True)
-        around, place = effects.around_latents, OUTSIDE_LATENTS
-        if around is None:
+        if self.cells.are_counts:
             screen = self.cells.screen
-            of_screen = screen.condition_of, screen.conditions, rows
+            of_screen = screen.condition_of, screen.conditions, effects.cells
             shares = observe_shares(screen.x, screen.library_size, *of_screen)
             shares.save(folder / OBSERVED_SHARES)
             around, place = shares.effects(), ON_SHARES
             log_sizes = np.log(screen.library_size)[:, None]
             sizes = fit_mean_effects(lambda of: log_sizes[of], *of_screen, shrink=shrink_together)
             sizes.save(folder / ON_LIBRARY_SIZE)
+        else:
+            around, place = effects.around_latents, OUTSIDE_LATENTS
         around.save(folder / place)
         effects.on_genes.save(folder / IN_GENES)
         over, between = choose_for_contexts(around, self.contexts)
@@ -75,7 +75,6 @@ class GenesOfScreen:
     def write_held_back(self, folder: Path, rows: IntArray) -> None:
         """Write what a gate is learned by: mean effects of the rows `rows` of cells, and what is known of their
         controls."""
-        held_back = held_back_effects(self.cells.screen, self.cells.x, rows)
-        held_back.effects.save(folder / HELD_BACK)
-        arrays = {"mean": held_back.mean, "variance": held_back.variance}
-        save_by_condition(folder / HELD_BACK_CONTROLS, held_back.controls, arrays)
+        shown = Shown.by(self.cells.screen, self.cells.x, rows)
+        shown.effects.save(folder / HELD_BACK)
+        save_by_condition(folder / HELD_BACK_CONTROLS, shown.controls, {"mean": shown.mean, "variance": shown.variance})

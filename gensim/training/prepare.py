@@ -30,7 +30,7 @@ from gensim.perturbations.time_points import TimePoints
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
-from gensim.training.effects_of_cells import CellsOfScreen
+from gensim.training.effects_of_cells import CellsOfScreen, EffectsOfCells
 from gensim.training.effects_on_genes import GenesOfScreen
 from gensim.training.own_effects import OwnEffects
 from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
@@ -45,6 +45,7 @@ from gensim.training.run_folder import (
     CellIndex,
     RunFolder,
 )
+from gensim.training.two_ways import learn_share
 from gensim.training.validation import make_tasks
 from gensim.types import Condition, FloatArray, IntArray, blocks
 
@@ -139,30 +140,31 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         populations = ControlPopulations.of(_control_populations(latents, screen, rows[Role.TRAIN]), training)
         contexts = populations.table
         vocabulary = (training, config.data.context_columns, batches, vectors)
-        gene_by_gene = of_screen.learn_share(rows[Role.TRAIN], rows[Role.VALIDATION])
-        if gene_by_gene is not None:
-            log.info("%s", gene_by_gene.in_words("effects on genes", "those shrunk gene by gene"))
+        share = 0.0
+        if of_screen.take_a_share and config.anchor != "none":
+            gene_by_gene = learn_share(screen, x, axes.n_latents, rows[Role.TRAIN])
+            log.info("%s", gene_by_gene.in_words("effects on genes", "those shrunk gene by gene", by="conditions"))
             write_json(folder / GENE_BY_GENE, asdict(gene_by_gene))
-        share = 0.0 if gene_by_gene is None else gene_by_gene.share
-        judging = of_screen.effects(rows[Role.TRAIN], share)
+            share = gene_by_gene.share
+        judging = EffectsOfCells(of_screen, rows[Role.TRAIN], share)
         genes = GenesOfScreen(of_screen, vectors, contexts)
         also = None if vectors.is_one_hot else judging.on_genes
         judged = choose_regressions(judging.in_latents, vectors, contexts, judged_also_on=also)
         likeness = judged.likeness(vectors, contexts)
         Codebook.fit(*vocabulary, judging.in_latents, of_training.penetrance, likeness, populations).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
-        simulating = of_screen.effects(not_held_out, share)
+        simulating = EffectsOfCells(of_screen, not_held_out, share)
         simulating.in_latents.save(folder / IN_LATENTS)
         penetrance = of_training.penetrance
-        if len(simulating.on_genes.conditions) > len(judging.on_genes.conditions):
+        if len(simulating.in_latents.conditions) > len(judging.in_latents.conditions):
             penetrance = penetrance.with_others(responders(not_held_out).penetrance)
         penetrance.save(folder / IN_SIMULATION)
         held_back = np.setdiff1d(screen.condition_of[rows[Role.VALIDATION]], screen.condition_of[rows[Role.TRAIN]])
         if len(held_back) and config.anchor != "none" and config.data.time_column is None:
-            genes.write(folder / JUDGING, rows[Role.TRAIN], judging, judged)
+            genes.write(folder / JUDGING, judging, judged)
             genes.write_held_back(folder / JUDGING, rows[Role.VALIDATION])
         chosen = choose_regressions(simulating.in_latents, vectors, contexts, judged_also_on=simulating.on_genes)
-        regressions = genes.write(folder, not_held_out, simulating, chosen)
+        regressions = genes.write(folder, simulating, chosen)
         for where, found in regressions.items() if config.anchor != "none" else []:
             for line in found.in_words():
                 log.info("%s: %s", where, line)
@@ -171,7 +173,7 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
             shares = ObservedShares.load(folder / OBSERVED_SHARES)
             own = OwnEffects(autoencoder, latents, screen, split.role != Role.HELD_OUT, shares)
             if config.autoencoder.dispersion == "gene_condition":  # type: ignore[union-attr]
-                own.on_theta(simulating.on_genes.conditions, penetrance).save(folder / ON_THETA)
+                own.on_theta(simulating.in_latents.conditions, penetrance).save(folder / ON_THETA)
             decoded["model"] = decode_counts(autoencoder, own.on_genes, config.seed)
             no_effect = np.zeros(len(screen.genes), dtype=np.float32)
             decoded["latents"] = decode_counts(autoencoder, lambda _: no_effect, config.seed)

@@ -57,7 +57,7 @@ ON_THETA = "mean_effects_on_theta.safetensors"
 ON_LIBRARY_SIZE = "mean_effects_on_library_size.safetensors"
 """Mean effects on the logarithm of the library size, shrunk."""
 GENE_BY_GENE = "gene_by_gene.json"
-"""How far effects are brought to those shrunk gene by gene, see `TwoWays`."""
+"""Share of the way to effects that are shrunk gene by gene, and how it was learned."""
 JUDGING = "judging"
 """Folder of effects on genes that training cells alone tell of, where validation has whole conditions."""
 HELD_BACK = "held_back.safetensors"
@@ -172,6 +172,18 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
+def _gate(file: Path) -> Gate:
+    try:
+        gate = Gate(**read_json(file))
+        if not 0 <= gate.share <= 1:
+            raise TypeError(f"share {gate.share!r} is not between 0 and 1")
+    except TypeError as error:
+        raise CheckpointError(
+            f"run file {str(file)!r} holds no gate ({error}); train the run again (--overwrite)"
+        ) from error
+    return gate
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Paths inside a run. `prepared/` appears whole once all that is fitted before training has been written."""
@@ -226,16 +238,12 @@ class RunFolder:
 
     @property
     def learned_gate(self) -> Gate:
-        found = read_json(self.gate) if self.gate.is_file() else {}
-        try:
-            gate = Gate(**found)
-            if not 0 <= gate.share <= 1:
-                raise TypeError(f"share {gate.share!r} is not between 0 and 1")
-        except TypeError as error:
-            raise CheckpointError(
-                f"run file {str(self.gate)!r} holds no gate ({error}); train the run again (--overwrite)"
-            ) from error
-        return gate
+        return _gate(self.gate) if self.gate.is_file() else Gate()
+
+    @property
+    def gene_by_gene(self) -> float:
+        """How far effects are brought to those shrunk gene by gene, see `TwoWays`."""
+        return _gate(self.prepared / GENE_BY_GENE).share
 
     @property
     def gene_effects(self) -> Path:
