@@ -228,10 +228,21 @@ def test_what_was_measured_stays_beside_what_is_surely_there(measured):
             np.testing.assert_allclose(getattr(found, same), getattr(as_whole, same), rtol=1e-3, atol=1e-4)
 
 
+def write_screen(path: Path) -> None:
+    """A has four times as much of two genes, B a third of one, so that effects are not shrunk to nothing."""
+    adata = screen_of_cells()
+    values = np.asarray(adata.X.toarray() if sparse.issparse(adata.X) else adata.X).copy()
+    has = {name: adata.obs["perturbation"].str.contains(name).to_numpy() for name in ("A", "B")}
+    values[np.ix_(has["A"], [3, 7])] *= 4
+    values[has["B"], 5] //= 3
+    adata.X = values
+    adata.write_h5ad(path)
+
+
 @pytest.mark.parametrize("kind", ["pca", "genes", "nb", "mlp"])
 def test_a_run_starts_from_them(tmp_path, caplog, kind):
     """The share is learned from training cells, and what is simulated has the effects of all that are not held out."""
-    screen_of_cells().write_h5ad(tmp_path / "screen.h5ad")
+    write_screen(tmp_path / "screen.h5ad")
     settings = {"kind": kind} if kind == "genes" else {"kind": kind, "n_latents": 4}
     path = config(tmp_path / "c.yaml", tmp_path / "run", tmp_path / "screen.h5ad", autoencoder=settings)
     with caplog.at_level(logging.INFO, "gensim"):
@@ -246,7 +257,10 @@ def test_a_run_starts_from_them(tmp_path, caplog, kind):
     told = f"effects on genes: {gate.share:.2f} of the way to those shrunk gene by gene; 6 conditions say"
     assert (told in caplog.text) == (prepared / GENE_BY_GENE).is_file() == (kind != "mlp")
     expected, in_latents = TwoWays(screen, x, axes, known, gate.share), MeanEffects.load(prepared / IN_LATENTS)
-    assert np.abs(expected.on_genes.delta).max() > 0
+    assert np.abs(expected.on_genes.delta).max() > 0.3
+    # Neither way alone, in the latents or around them.
+    assert np.abs(expected.along_axes.delta - expected._along.delta).max() > 0.01
+    assert kind == "genes" or np.abs(expected.around_axes.delta - expected._around.delta).max() > 0.01
     np.testing.assert_allclose(MeanEffects.load(prepared / IN_GENES).delta, expected.plain.delta, atol=1e-5)
     if kind != "mlp":
         assert RunFolder(tmp_path / "run").gene_by_gene == pytest.approx(gate.share, abs=1e-4)
@@ -270,7 +284,7 @@ def test_a_run_starts_from_them(tmp_path, caplog, kind):
 
 
 def test_what_judges_goes_the_same_share_by_training_cells_alone(tmp_path):
-    screen_of_cells().write_h5ad(tmp_path / "screen.h5ad")
+    write_screen(tmp_path / "screen.h5ad")
     path = config(tmp_path / "c.yaml", tmp_path / "run", tmp_path / "screen.h5ad")
     assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
     run = RunFolder(tmp_path / "run")
@@ -285,7 +299,7 @@ def test_what_judges_goes_the_same_share_by_training_cells_alone(tmp_path):
 
 
 def test_without_an_anchor_nothing_is_learned(tmp_path, caplog):
-    screen_of_cells().write_h5ad(tmp_path / "screen.h5ad")
+    write_screen(tmp_path / "screen.h5ad")
     path = config(tmp_path / "c.yaml", tmp_path / "run", tmp_path / "screen.h5ad", anchor="none")
     with caplog.at_level(logging.INFO, "gensim"):
         assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
@@ -307,7 +321,7 @@ def test_a_damaged_share_is_refused(tmp_path, content):
 
 
 def test_counts_are_calibrated_with_the_share_of_the_run(tmp_path):
-    screen_of_cells().write_h5ad(tmp_path / "screen.h5ad")
+    write_screen(tmp_path / "screen.h5ad")
     settings = {"kind": "nb", "n_latents": 4}
     path = config(tmp_path / "c.yaml", tmp_path / "run", tmp_path / "screen.h5ad", autoencoder=settings)
     assert main(["train", "--config", str(path), "--device", "cpu"]) == 0
