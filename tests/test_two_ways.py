@@ -28,7 +28,7 @@ from gensim.perturbations.gate import Gate
 from gensim.perturbations.mean_effects import MeanEffects, fit_mean_effects
 from gensim.perturbations.shrinkage import shrink_each, shrink_together
 from gensim.training import two_ways
-from gensim.training.effects_of_cells import CellsOfScreen, EffectsOfCells
+from gensim.training.effects_of_cells import EffectsOfCells, EncodedScreen
 from gensim.training.run_folder import GENE_BY_GENE, IN_GENES, IN_LATENTS, OUTSIDE_LATENTS, CellIndex, RunFolder
 from gensim.training.two_ways import TwoWays, learn_share
 from gensim.types import Condition
@@ -222,7 +222,7 @@ def test_what_was_measured_stays_beside_what_is_surely_there(measured):
         latents = encoded(autoencoder, x)
         of_screen = screen.condition_of, screen.conditions, rows
         as_whole = fit_mean_effects(lambda of, z=latents: z[of], *of_screen, shrink=shrink_together)
-        found = EffectsOfCells(CellsOfScreen(screen, x, latents, autoencoder, axes), rows, 0.5).in_latents
+        found = EffectsOfCells(EncodedScreen(screen, x, latents, autoencoder, axes), rows, 0.5).in_latents
         assert found.conditions == as_whole.conditions
         for same in ("plain", "variance", "noise"):
             np.testing.assert_allclose(getattr(found, same), getattr(as_whole, same), rtol=1e-3, atol=1e-4)

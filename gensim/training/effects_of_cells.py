@@ -18,8 +18,8 @@ from gensim.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class CellsOfScreen:
-    """All cells of a screen.
+class EncodedScreen:
+    """A screen with all of its cells encoded.
 
     Args:
         x: (N, G) log1p CP10k. latents: (N, D).
@@ -53,39 +53,39 @@ class EffectsOfCells:
         share: see `TwoWays`; 0 where it was not learned.
     """
 
-    of: CellsOfScreen
+    encoded: EncodedScreen
     cells: IntArray
     share: float
 
     @cached_property
     def in_latents(self) -> MeanEffects:
         """On the latents, shrunk."""
-        if isinstance(self.of.autoencoder, PCAAutoencoder):
+        if isinstance(self.encoded.autoencoder, PCAAutoencoder):
             return self._ways.along_axes
-        if isinstance(self.of.autoencoder, GeneSpace):
-            return _in_units(self._ways.on_genes, float(self.of.autoencoder.scale))
-        return self._fit(lambda rows: self.of.latents[rows], shrink_together)
+        if isinstance(self.encoded.autoencoder, GeneSpace):
+            return _in_units(self._ways.on_genes, float(self.encoded.autoencoder.scale))
+        return self._fit(lambda rows: self.encoded.latents[rows], shrink_together)
 
     @cached_property
     def around_latents(self) -> MeanEffects:
         """Over genes, on what latents do not hold of logarithms, shrunk."""
-        if isinstance(self.of.autoencoder, PCAAutoencoder):
+        if isinstance(self.encoded.autoencoder, PCAAutoencoder):
             return self._ways.around_axes
-        return self._fit(lambda rows: residual(self.of.autoencoder, self.of.x[rows]), shrink_each)
+        return self._fit(lambda rows: residual(self.encoded.autoencoder, self.encoded.x[rows]), shrink_each)
 
     @cached_property
     def on_genes(self) -> MeanEffects:
         """On log1p CP10k, as they were measured."""
-        if isinstance(self.of.autoencoder, PCAAutoencoder | GeneSpace):
+        if isinstance(self.encoded.autoencoder, PCAAutoencoder | GeneSpace):
             return self._ways.plain
-        return self._fit(lambda rows: self.of.x[rows].toarray(), None)
+        return self._fit(lambda rows: self.encoded.x[rows].toarray(), None)
 
     @cached_property
     def _ways(self) -> TwoWays:
-        return TwoWays(self.of.screen, self.of.x, self.of.axes, self.cells, self.share)
+        return TwoWays(self.encoded.screen, self.encoded.x, self.encoded.axes, self.cells, self.share)
 
     def _fit(self, read: Callable[[IntArray], FloatArray], shrink: Shrinkage | None) -> MeanEffects:
-        of_screen = self.of.screen.condition_of, self.of.screen.conditions, self.cells
+        of_screen = self.encoded.screen.condition_of, self.encoded.screen.conditions, self.cells
         return fit_mean_effects(read, *of_screen, shrink=shrink)
 
 

@@ -13,7 +13,7 @@ from gensim.perturbations.mean_effects import fit_mean_effects
 from gensim.perturbations.observed_shares import observe_shares
 from gensim.perturbations.shrinkage import shrink_together
 from gensim.perturbations.vectors import VectorTable
-from gensim.training.effects_of_cells import CellsOfScreen, EffectsOfCells
+from gensim.training.effects_of_cells import EffectsOfCells, EncodedScreen
 from gensim.training.run_folder import (
     HELD_BACK,
     HELD_BACK_CONTROLS,
@@ -29,14 +29,14 @@ from gensim.types import IntArray
 
 
 @dataclass(frozen=True, slots=True)
-class GenesOfScreen:
-    """What cells of a screen tell of effects on its genes.
+class EffectsWriter:
+    """Writes what cells of a screen tell of effects on its genes.
 
     Args:
         vectors, contexts: of perturbations and of contexts, by which regressions tell of others.
     """
 
-    cells: CellsOfScreen
+    encoded: EncodedScreen
     vectors: VectorTable
     contexts: VectorTable
 
@@ -50,8 +50,8 @@ class GenesOfScreen:
             Regressions for effects on the latents, on what is around them, and on log1p CP10k.
         """
         folder.mkdir(exist_ok=True)
-        if self.cells.are_counts:
-            screen = self.cells.screen
+        if self.encoded.are_counts:
+            screen = self.encoded.screen
             of_screen = screen.condition_of, screen.conditions, effects.cells
             shares = observe_shares(screen.x, screen.library_size, *of_screen)
             shares.save(folder / OBSERVED_SHARES)
@@ -75,6 +75,6 @@ class GenesOfScreen:
     def write_held_back(self, folder: Path, rows: IntArray) -> None:
         """Write what a gate is learned by: mean effects of the rows `rows` of cells, and what is known of their
         controls."""
-        shown = Shown.by(self.cells.screen, self.cells.x, rows)
+        shown = Shown.by(self.encoded.screen, self.encoded.x, rows)
         shown.effects.save(folder / HELD_BACK)
         save_by_condition(folder / HELD_BACK_CONTROLS, shown.controls, {"mean": shown.mean, "variance": shown.variance})

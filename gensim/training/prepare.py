@@ -30,8 +30,8 @@ from gensim.perturbations.time_points import TimePoints
 from gensim.perturbations.vectors import VectorTable
 from gensim.provenance import software
 from gensim.training.checkpoint import save_weights
-from gensim.training.effects_of_cells import CellsOfScreen, EffectsOfCells
-from gensim.training.effects_on_genes import GenesOfScreen
+from gensim.training.effects_of_cells import EffectsOfCells, EncodedScreen
+from gensim.training.effects_on_genes import EffectsWriter
 from gensim.training.own_effects import OwnEffects
 from gensim.training.reconstruction import decode_counts, decode_logs, decoded_score, what_latents_hold
 from gensim.training.run_folder import (
@@ -134,26 +134,26 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
 
         axes = _principal_components(autoencoder, x_train)
 
-        of_screen = CellsOfScreen(screen, x, latents, autoencoder, axes)
+        encoded = EncodedScreen(screen, x, latents, autoencoder, axes)
         of_training = responders(rows[Role.TRAIN])
         batches = _batches_of_perturbed(screen, rows[Role.TRAIN])
         populations = ControlPopulations.of(_control_populations(latents, screen, rows[Role.TRAIN]), training)
         contexts = populations.table
         vocabulary = (training, config.data.context_columns, batches, vectors)
         share = 0.0
-        if of_screen.take_a_share and config.anchor != "none":
+        if encoded.take_a_share and config.anchor != "none":
             gene_by_gene = learn_share(screen, x, axes.n_latents, rows[Role.TRAIN])
             log.info("%s", gene_by_gene.in_words("effects on genes", "those shrunk gene by gene", by="conditions"))
             write_json(folder / GENE_BY_GENE, asdict(gene_by_gene))
             share = gene_by_gene.share
-        judging = EffectsOfCells(of_screen, rows[Role.TRAIN], share)
-        genes = GenesOfScreen(of_screen, vectors, contexts)
+        judging = EffectsOfCells(encoded, rows[Role.TRAIN], share)
+        writer = EffectsWriter(encoded, vectors, contexts)
         also = None if vectors.is_one_hot else judging.on_genes
         judged = choose_regressions(judging.in_latents, vectors, contexts, judged_also_on=also)
         likeness = judged.likeness(vectors, contexts)
         Codebook.fit(*vocabulary, judging.in_latents, of_training.penetrance, likeness, populations).save(folder)
         log.info("%s", who_responds(of_training.penetrance))
-        simulating = EffectsOfCells(of_screen, not_held_out, share)
+        simulating = EffectsOfCells(encoded, not_held_out, share)
         simulating.in_latents.save(folder / IN_LATENTS)
         penetrance = of_training.penetrance
         if len(simulating.in_latents.conditions) > len(judging.in_latents.conditions):
@@ -161,10 +161,10 @@ def prepare(config: Config, run: RunFolder, parts: Parts) -> None:
         penetrance.save(folder / IN_SIMULATION)
         held_back = np.setdiff1d(screen.condition_of[rows[Role.VALIDATION]], screen.condition_of[rows[Role.TRAIN]])
         if len(held_back) and config.anchor != "none" and config.data.time_column is None:
-            genes.write(folder / JUDGING, judging, judged)
-            genes.write_held_back(folder / JUDGING, rows[Role.VALIDATION])
+            writer.write(folder / JUDGING, judging, judged)
+            writer.write_held_back(folder / JUDGING, rows[Role.VALIDATION])
         chosen = choose_regressions(simulating.in_latents, vectors, contexts, judged_also_on=simulating.on_genes)
-        regressions = genes.write(folder, simulating, chosen)
+        regressions = writer.write(folder, simulating, chosen)
         for where, found in regressions.items() if config.anchor != "none" else []:
             for line in found.in_words():
                 log.info("%s: %s", where, line)

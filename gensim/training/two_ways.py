@@ -158,11 +158,12 @@ class _Part(NamedTuple):
     def of(cls, screen: Screen, x: sparse.csr_matrix, n_axes: int, cells: IntArray, held_back: IntArray) -> "_Part":
         axes, shown = PCAAutoencoder.fit(x[cells], n_axes), Shown.by(screen, x, held_back)
         told = TwoWays(screen, x, axes, cells, share=0.0)
+        # Every condition has cells and controls on both sides, so that they stand in the same order.
         return cls(
             told.conditions,
             told.first.astype(np.float64),
             told.second.astype(np.float64),
-            np.stack([shown.effects.shift(condition) for condition in told.conditions]).astype(np.float64),
+            shown.effects.delta.astype(np.float64),
             np.array([shown.controls.index(condition.control) for condition in told.conditions], dtype=np.int64),
             shown.variance,
         )
